@@ -1,0 +1,82 @@
+#include "base/outbuf.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool tr_outbuf_reserve(struct tr_outbuf *out, size_t extra_bytes)
+{
+    if (out->failed)
+        return false;
+    if (out->capacity - out->len >= extra_bytes)
+        return true;
+    size_t needed, capacity = out->capacity < 256 ? 256 : out->capacity;
+    if (__builtin_add_overflow(out->len, extra_bytes, &needed))
+        goto fail;
+    while (capacity < needed) {
+        if (__builtin_mul_overflow(capacity, (size_t)2, &capacity))
+            goto fail;
+    }
+    char *data = realloc(out->data, capacity);
+    if (data == NULL)
+        goto fail;
+    out->data = data;
+    out->capacity = capacity;
+    return true;
+fail:
+    out->failed = true;
+    return false;
+}
+
+void tr_outbuf_free(struct tr_outbuf *out)
+{
+    free(out->data);
+    *out = (struct tr_outbuf){0};
+}
+
+void tr_outbuf_printf(struct tr_outbuf *out, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (len < 0 || !tr_outbuf_reserve(out, (size_t)len + 1)) {
+        out->failed = true;
+    } else {
+        (void)vsnprintf(out->data + out->len, (size_t)len + 1, format, again);
+        out->len += (size_t)len;
+    }
+    va_end(again);
+}
+
+void tr_outbuf_u64(struct tr_outbuf *out, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    tr_outbuf_bytes(out, digits + at, sizeof digits - at);
+}
+
+void tr_outbuf_i64(struct tr_outbuf *out, int64_t value)
+{
+    if (value < 0) {
+        tr_outbuf_byte(out, '-');
+        tr_outbuf_u64(out, 0 - (uint64_t)value);
+    } else {
+        tr_outbuf_u64(out, (uint64_t)value);
+    }
+}
+
+const char *tr_outbuf_cstr(struct tr_outbuf *out)
+{
+    if (out->failed || !tr_outbuf_reserve(out, 1))
+        return "";
+    out->data[out->len] = '\0';
+    return out->data;
+}
