@@ -1,0 +1,211 @@
+"""What every part of the harness needs: bounded waits, children that never outlive us, temporary
+folders, ports, and skips that a CI run turns into failures."""
+import atexit
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CI = os.environ.get("CI", "") == "true"
+SANITIZED = os.environ.get("TAILRACE_SANITIZED", "") not in ("", "0")
+# How much longer things take under a sanitizer on a small machine.
+PATIENCE = 4.0 if SANITIZED else 2.0
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+class Timeout(AssertionError):
+    """A bounded wait ran out."""
+
+
+def skip(reason):
+    """Skips a test because something cannot be had; under CI=true that is a failure."""
+    if CI:
+        raise AssertionError("skipped, which CI does not allow: " + reason)
+    raise unittest.SkipTest(reason)
+
+
+def log(text):
+    sys.stderr.write("    %s\n" % text)
+    sys.stderr.flush()
+
+
+def wait_for(condition, timeout=20.0, what="a condition", interval=0.05):
+    """Calls condition until it gives something true, and returns that. An AssertionError of the
+    condition counts as "not yet" and is shown when the time is over."""
+    deadline = time.monotonic() + timeout * PATIENCE
+    last = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = None
+        except AssertionError as error:
+            if isinstance(error, Dead):
+                raise
+            last = error
+        if time.monotonic() > deadline:
+            raise Timeout("waited %.0f s for %s%s"
+                          % (timeout * PATIENCE, what, "\n" + str(last) if last else ""))
+        time.sleep(interval)
+
+
+class Dead(AssertionError):
+    """The process that a wait depends on is gone: waiting longer is useless."""
+
+
+# ---- temporary folders ----------------------------------------------------------------------------
+
+_folders = []
+
+
+def temp_dir(prefix="tailrace-test-"):
+    """A new folder, removed at exit. Kept when TAILRACE_TEST_KEEP is set."""
+    path = tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("TAILRACE_TEST_TMP"))
+    os.chmod(path, 0o755)
+    _folders.append(path)
+    return path
+
+
+# ---- an ordinary user for servers that refuse root ------------------------------------------------
+
+
+class User:
+    def __init__(self, name):
+        entry = pwd.getpwnam(name)
+        self.name, self.uid, self.gid = name, entry.pw_uid, entry.pw_gid
+
+
+def server_user():
+    """The user that servers run as: None (ourselves) unless we are root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return User(name)
+        except KeyError:
+            continue
+    return None
+
+
+# ---- children -------------------------------------------------------------------------------------
+
+_children = []
+
+
+def _die_with_parent(sig):
+    def run():
+        _libc.prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0)
+    return run
+
+
+def spawn(argv, user=None, death_signal=signal.SIGKILL, **kwargs):
+    """Starts a child that the kernel ends when the thread that started it ends (so: start children
+    from the main thread), and that atexit ends in any case."""
+    if user is not None:
+        kwargs.update(user=user.uid, group=user.gid, extra_groups=[])
+    child = subprocess.Popen(argv, preexec_fn=_die_with_parent(death_signal), **kwargs)
+    child.death_signal = death_signal
+    _children.append(child)
+    return child
+
+
+def end(child, sig=signal.SIGTERM, timeout=15.0):
+    """Ends a child by its id: sig first, SIGKILL when that takes too long. Returns its code."""
+    if child is None:
+        return None
+    if child.poll() is None:
+        child.send_signal(sig)
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(timeout)
+    if child in _children:
+        _children.remove(child)
+    return child.returncode
+
+
+@atexit.register
+def _cleanup():
+    for child in list(_children):
+        try:
+            end(child, child.death_signal, 5)
+        except (OSError, subprocess.SubprocessError):
+            pass
+    if os.environ.get("TAILRACE_TEST_KEEP"):
+        for path in _folders:
+            sys.stderr.write("kept %s\n" % path)
+        return
+    for path in _folders:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def run(argv, timeout=60.0, check=True, user=None, **kwargs):
+    """A short command; its output is text. Raises with all it printed when it fails."""
+    if user is not None:
+        kwargs.update(user=user.uid, group=user.gid, extra_groups=[])
+    done = subprocess.run(argv, timeout=timeout, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors="replace", **kwargs)
+    if check and done.returncode != 0:
+        raise AssertionError("%s ended with %d\n%s%s"
+                             % (" ".join(argv), done.returncode, done.stdout, done.stderr))
+    return done
+
+
+# ---- ports ----------------------------------------------------------------------------------------
+
+_ports_given = set()
+
+
+def free_port():
+    """A loopback port that nobody listens on now and that this process has not given out before.
+    Below the kernel's ephemeral range, so that no outgoing connection takes it meanwhile."""
+    base = 10000 + (os.getpid() * 37) % 18000
+    for step in range(20000):
+        port = 10000 + (base - 10000 + step) % 20000
+        if port in _ports_given:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _ports_given.add(port)
+        return port
+    raise AssertionError("no free port")
+
+
+def proc_status(pid, field):
+    """A number of /proc/PID/status, for example VmHWM (kB) or Threads; None when it is gone."""
+    try:
+        with open("/proc/%d/status" % pid) as status:
+            for line in status:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return None
+
+
+def proc_cpu_seconds(pid, children=False):
+    """utime + stime of a process (with its reaped children if asked); None when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    if children:
+        ticks += int(fields[13]) + int(fields[14])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,265 @@
+"""The oracle of nearly every test: the target equals the source."""
+import collections
+import glob
+import gzip
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+
+from .common import skip, wait_for
+
+DIFFERENCES_SHOWN = 8
+
+
+def quote(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(table):
+    """("s", "t") or "t" or "s.t" → quoted SQL name."""
+    schema, name = split(table)
+    return quote(schema) + "." + quote(name)
+
+
+def split(table):
+    if isinstance(table, tuple):
+        return table
+    schema, _, name = table.rpartition(".")
+    return schema or "public", name
+
+
+def columns(db, table):
+    """[(name, type as format_type prints it)] of a table, generated columns included."""
+    return db.execute(
+        "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+        "where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum",
+        (qualified(table),))
+
+
+def pg_rows(db, table, names=None):
+    """All rows as canonical text, unordered: (columns, types, Counter of tuples)."""
+    cols = columns(db, table)
+    if names is not None:
+        by_name = dict(cols)
+        cols = [(name, by_name[name]) for name in names]
+    wanted = ", ".join("%s::text" % quote(name) for name, _ in cols) or "1"
+    rows = db.execute("select %s from %s" % (wanted, qualified(table)))
+    return [c[0] for c in cols], [c[1] for c in cols], collections.Counter(map(tuple, rows))
+
+
+def _show(rows):
+    shown = ["      %s" % (row,) for row in list(rows)[:DIFFERENCES_SHOWN]]
+    if len(rows) > DIFFERENCES_SHOWN:
+        shown.append("      … %d in all" % len(rows))
+    return "\n".join(shown)
+
+
+def _compare(what, source, target):
+    if source == target:
+        return True
+    missing, extra = source - target, target - source
+    parts = ["%s differs from its source (%d rows against %d)"
+             % (what, sum(target.values()), sum(source.values()))]
+    if missing:
+        parts.append("    only in the source:\n" + _show(missing))
+    if extra:
+        parts.append("    only in the target:\n" + _show(extra))
+    raise AssertionError("\n".join(parts))
+
+
+# ---- PostgreSQL against PostgreSQL ----------------------------------------------------------------
+
+
+def pg_equal(source, target, table, target_table=None, names=None):
+    name, _, rows = pg_rows(source, table, names)
+    target_names, _, target_rows = pg_rows(target, target_table or table, names)
+    if name != target_names:
+        raise AssertionError("columns of %s: %s in the source, %s in the target"
+                             % (table, name, target_names))
+    return _compare("%s in PostgreSQL" % (target_table or table,), rows, target_rows)
+
+
+# ---- PostgreSQL against SQLite --------------------------------------------------------------------
+
+
+def sqlite_open(path, timeout=30):
+    conn = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=timeout,
+                           isolation_level=None)
+    conn.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    return conn
+
+
+def sqlite_query(path, sql, args=()):
+    conn = sqlite_open(path)
+    try:
+        return conn.execute(sql, args).fetchall()
+    except sqlite3.OperationalError as error:
+        raise AssertionError("sqlite: %s" % error) from None
+    finally:
+        conn.close()
+
+
+def sqlite_columns(path, table):
+    return [row[1] for row in sqlite_query(path, "select * from pragma_table_xinfo(?)", (table,))]
+
+
+def _float_key(text):
+    value = float(text)
+    return "NaN" if math.isnan(value) else repr(value)
+
+
+def canonical_sqlite(value, pg_type):
+    """A SQLite value in the text form that PostgreSQL prints for the column's type. What cannot be
+    made equal again without loss stays different on purpose."""
+    if value is None:
+        return None
+    if pg_type == "boolean":
+        return {0: "false", 1: "true", "f": "false", "t": "true"}.get(value, value)
+    if pg_type in ("real", "double precision"):
+        return _float_key(value)
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        # A REAL in a column that is not a float: only right if its digits survived.
+        return "REAL(%r)" % value
+    return value
+
+
+def canonical_pg(text, pg_type):
+    if text is None:
+        return None
+    if pg_type == "real":
+        # SQLite has only doubles: the shortest decimal of a float4, read as a double.
+        return _float_key(text)
+    if pg_type == "double precision":
+        return _float_key(text)
+    return text
+
+
+def sqlite_equal(source, table, path, target=None, names=None):
+    """table in the source, target (default: the table's own name) in the SQLite file."""
+    target = target or split(table)[1]
+    name, types, rows = pg_rows(source, table, names)
+    found = sqlite_columns(path, target) if os.path.exists(path) else []
+    if not found:
+        raise AssertionError("no table %s in %s" % (target, path))
+    missing = [n for n in name if n not in found]
+    if missing:
+        raise AssertionError("%s lacks the columns %s" % (target, missing))
+    if names is None and [n for n in found if n not in name]:
+        raise AssertionError("%s has columns that the source lacks: %s"
+                             % (target, [n for n in found if n not in name]))
+    wanted = ", ".join(quote(n) for n in name)
+    target_rows = sqlite_query(path, "select %s from %s" % (wanted, quote(target)))
+    left = collections.Counter()
+    for row, count in rows.items():
+        left[tuple(canonical_pg(v, t) for v, t in zip(row, types))] += count
+    right = collections.Counter(tuple(canonical_sqlite(v, t) for v, t in zip(row, types))
+                                for row in target_rows)
+    return _compare("%s in SQLite" % target, left, right)
+
+
+# ---- files ----------------------------------------------------------------------------------------
+
+
+def published_files(folder):
+    found = []
+    for pattern in ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst"):
+        found += glob.glob(os.path.join(folder, "**", pattern), recursive=True)
+    return sorted(found)
+
+
+def read_jsonl(path):
+    if path.endswith(".gz"):
+        with gzip.open(path, "rb") as file:
+            data = file.read()
+    elif path.endswith(".zst"):
+        if shutil.which("zstd") is None:
+            skip("the zstd program is not installed")
+        data = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout
+    else:
+        with open(path, "rb") as file:
+            data = file.read()
+    if data and not data.endswith(b"\n"):
+        raise AssertionError("%s ends in half a line" % path)
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def read_folder(folder):
+    """All published records in order."""
+    records = []
+    for path in published_files(folder):
+        records += read_jsonl(path)
+    return records
+
+
+# ---- change streams (debezium-json values) --------------------------------------------------------
+
+
+def change_identity(value):
+    """What names one change: (op, table, id, v) of tables made by tr.load."""
+    row = value["after"] if value.get("after") is not None else value["before"]
+    return value["op"], value["source"]["table"], row["id"], row.get("v")
+
+
+def replay(values, table, key=("id",)):
+    """Applies debezium-json values of one table in order; returns {key: after row}."""
+    state = {}
+    for value in values:
+        if value is None or value.get("source", {}).get("table") != table:
+            continue
+        op = value["op"]
+        if op == "t":
+            state.clear()
+        elif op == "d":
+            state.pop(tuple(value["before"][k] for k in key), None)
+        elif op in "cru":
+            if op == "u" and value.get("before") is not None:
+                state.pop(tuple(value["before"][k] for k in key), None)
+            state[tuple(value["after"][k] for k in key)] = value["after"]
+    return state
+
+
+def stream_holds_each_once(found, expected, allow_repeats=False):
+    """found, expected: lists of (op, id, v). Every expected change is there, in order per id; once
+    unless repeats are allowed; and nothing else."""
+    want, have = collections.Counter(expected), collections.Counter(found)
+    missing = want - have
+    if missing:
+        raise AssertionError("lost %d changes:\n%s" % (sum(missing.values()), _show(missing)))
+    unknown = set(have) - set(want)
+    if unknown:
+        raise AssertionError("changes that never were:\n" + _show(unknown))
+    if allow_repeats:
+        return True
+    twice = have - want
+    if twice:
+        raise AssertionError("%d changes twice:\n%s" % (sum(twice.values()), _show(twice)))
+    order = collections.defaultdict(list)
+    for op, key, version in found:
+        order[key].append((op, version))
+    right = collections.defaultdict(list)
+    for op, key, version in expected:
+        right[key].append((op, version))
+    for key, changes in right.items():
+        if order[key] != changes:
+            raise AssertionError("order of id %s: %s, not %s" % (key, order[key], changes))
+    return True
+
+
+def wait_equal(condition, run=None, timeout=30, what="the target to equal its source"):
+    """condition raises AssertionError while they differ. run: a pipeline that must stay alive."""
+    def equal():
+        try:
+            result = condition()
+            return True if result is None else result
+        except AssertionError:
+            if run is not None:
+                run.alive()
+            raise
+    return wait_for(equal, timeout, what, interval=0.1)
