@@ -38,10 +38,13 @@ void tr_pgoutput_free(struct tr_pgoutput *decoder);
 /* One message: the payload of an XLogData ('w') message behind its 24 header bytes + 'w'.
  * payload must live until the batch is reset, or copy=true makes the decoder copy what it keeps.
  * wal_start: the header's dataStart. Appends 0..n events: rows, TRUNCATE (one per relation), MESSAGE,
- * and at Commit a COMMIT event with the mark lsn=<end LSN>, unless the transaction had no event.
+ * and at Commit a COMMIT event with the mark lsn=<end LSN> (its position too), unless the transaction
+ * had no event. SCHEMA events of the callback get the transaction's positions, but no txn_index of
+ * their own. A non-transactional MESSAGE has commit_position = its LSN, txn_id 0, and no COMMIT.
  * Malformed bytes: PG_PROTOCOL, and nothing of that message is in the batch.
- * The caller checks tr_batch_full before each call; one message never needs more than relation-count
- * events. */
+ * The caller checks tr_batch_full before each call.
+ * TR_AGAIN: a Truncate names more tables than the batch had room for. Hand the batch on and give the
+ * same message again with another batch, until TR_OK; the events keep nothing of this payload. */
 enum tr_status tr_pgoutput_decode(struct tr_pgoutput *decoder, struct tr_slice payload, bool copy,
                                   uint64_t wal_start, int64_t recv_ts_us, struct tr_batch *batch,
                                   struct tr_error *err);

@@ -1,0 +1,188 @@
+/* PostgreSQL's COPY text format → cells. Pure.
+ *
+ *   line  = field { TAB field } LF ;
+ *   field = "\N"                         NULL
+ *         | { byte | escape } ;          no TAB, LF or backslash among the bytes
+ *   escape = "\" ( b | f | n | r | t | v | octal [octal [octal]] | x hex [hex] | other ) ;
+ *
+ * "other" stands for itself, as COPY FROM reads it (manual page of COPY, "Text Format"). A value
+ * without an escape points into the line. The scan looks at eight bytes at once: TAB and LF are the
+ * only frequent bytes below 14, and the backslash is the only other byte of interest. */
+#include "decode/pgcopy.h"
+
+#include <string.h>
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGHS UINT64_C(0x8080808080808080)
+#define BELOW                                                                                      \
+    14 /* TAB 9, LF 10 and what COPY writes as an escape anyway: BS 8, VT 11, FF 12, CR 13 */
+
+/* First TAB, LF or backslash at or after `at`; `end` when there is none. */
+static const char *find_special(const char *at, const char *end)
+{
+    while (end - at >= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        uint64_t slash = word ^ (ONES * '\\');
+        /* a byte's high bit is set when it is < BELOW, or a backslash; borrows only touch bytes
+         * behind the first hit, so the first one is always right */
+        uint64_t hits = (((word - ONES * BELOW) & ~word) | ((slash - ONES) & ~slash)) & HIGHS;
+        if (hits == 0) {
+            at += 8;
+            continue;
+        }
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        at += __builtin_ctzll(hits) / 8;
+#endif
+        if (*at == '\t' || *at == '\n' || *at == '\\')
+            return at;
+        at++;
+    }
+    while (at < end && *at != '\t' && *at != '\n' && *at != '\\')
+        at++;
+    return at;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+static bool is_octal(char c) { return c >= '0' && c <= '7'; }
+
+/* One escape; at is behind the backslash, and not the end. NULL: it makes a NUL byte. */
+static const char *unescape_one(const char *at, const char *end, char *out)
+{
+    char c = *at++;
+    switch (c) {
+    case 'b':
+        *out = '\b';
+        return at;
+    case 'f':
+        *out = '\f';
+        return at;
+    case 'n':
+        *out = '\n';
+        return at;
+    case 'r':
+        *out = '\r';
+        return at;
+    case 't':
+        *out = '\t';
+        return at;
+    case 'v':
+        *out = '\v';
+        return at;
+    default:
+        break;
+    }
+    if (is_octal(c)) {
+        int value = c - '0';
+        for (int i = 0; i < 2 && at < end && is_octal(*at); i++)
+            value = value * 8 + (*at++ - '0');
+        *out = (char)(uint8_t)(value & 0xff);
+        return *out == '\0' ? NULL : at;
+    }
+    if (c == 'x' && at < end && hex_digit(*at) >= 0) {
+        int value = hex_digit(*at++);
+        if (at < end && hex_digit(*at) >= 0)
+            value = value * 16 + hex_digit(*at++);
+        *out = (char)(uint8_t)value;
+        return *out == '\0' ? NULL : at;
+    }
+    *out = c;
+    return at;
+}
+
+/* A field with at least one escape: [start, first) is plain, *first is a backslash. Gives the end
+ * of the field, or NULL with *why. */
+static const char *unescape_field(const char *start, const char *first, const char *end,
+                                  struct tr_cell *cell, struct tr_batch *batch, const char **why)
+{
+    /* the field's end bounds the value: an escaped TAB or LF is written with a letter, and a
+     * backslash before a raw one is refused */
+    const char *stop = first;
+    while (stop < end && *stop == '\\') {
+        if (end - stop < 2 || stop[1] == '\t' || stop[1] == '\n') {
+            *why = "a backslash stands at the end of a value";
+            return NULL;
+        }
+        stop = find_special(stop + 2, end);
+    }
+    char *value = tr_arena_alloc(&batch->arena, (size_t)(stop - start), 1);
+    if (value == NULL) {
+        *why = NULL;
+        return NULL;
+    }
+    memcpy(value, start, (size_t)(first - start));
+    char *out = value + (first - start);
+    for (const char *at = first; at < stop;) {
+        if (*at == '\\') {
+            at = unescape_one(at + 1, stop, out++);
+            if (at == NULL) {
+                *why = "an escape stands for a NUL byte";
+                return NULL;
+            }
+            continue;
+        }
+        const char *next = find_special(at, stop);
+        memcpy(out, at, (size_t)(next - at));
+        out += next - at;
+        at = next;
+    }
+    cell->ptr = value;
+    cell->len = (uint32_t)(out - value);
+    return stop;
+}
+
+static enum tr_status bad_line(struct tr_error *err, size_t column_index, const char *why)
+{
+    return tr_fail(err, TR_E_PG_PROTOCOL,
+                   "the server sent a malformed row of COPY: %s (at column %zu)", why,
+                   column_index + 1);
+}
+
+enum tr_status tr_pgcopy_decode(struct tr_slice line, size_t column_count, struct tr_cell *cells,
+                                struct tr_batch *batch, struct tr_error *err)
+{
+    if (line.len == 0 || line.ptr[line.len - 1] != '\n')
+        return bad_line(err, 0, "its newline is missing");
+    if (line.len > UINT32_MAX)
+        return bad_line(err, 0, "it is longer than 4 GiB");
+    const char *at = line.ptr, *end = line.ptr + line.len - 1; /* without the newline */
+    if (column_count == 0)
+        return at == end ? TR_OK : bad_line(err, 0, "it has more columns than the table");
+    for (size_t i = 0;; i++) {
+        const char *start = at;
+        at = find_special(at, end);
+        cells[i].ptr = start;
+        cells[i].len = (uint32_t)(at - start);
+        cells[i].state = TR_CELL_TEXT;
+        if (at < end && *at == '\\') {
+            if (at == start && end - at >= 2 && at[1] == 'N' && (end - at == 2 || at[2] == '\t')) {
+                cells[i] = (struct tr_cell){.state = TR_CELL_NULL};
+                at += 2;
+            } else {
+                const char *why = NULL;
+                at = unescape_field(start, at, end, &cells[i], batch, &why);
+                if (at == NULL)
+                    return why != NULL ? bad_line(err, i, why)
+                                       : tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a value");
+            }
+        }
+        if (at == end)
+            return i + 1 == column_count ? TR_OK
+                                         : bad_line(err, i, "it has fewer columns than the table");
+        if (*at != '\t')
+            return bad_line(err, i, "it has a newline inside");
+        at++;
+        if (i + 1 == column_count)
+            return bad_line(err, i, "it has more columns than the table");
+    }
+}
