@@ -30,7 +30,7 @@ enum tr_change_bits { /* Flink CDC's names for include/exclude.schema.changes */
 struct tr_pipeline_options {
     const char *name;
     int64_t parallelism;             /* writers per sink, default 1 */
-    int schema_behavior;             /* enum tr_schema_behavior, default LENIENT as in Flink CDC */
+    int schema_behavior;             /* enum tr_schema_behavior, default EVOLVE (Flink CDC: LENIENT) */
     int route_mode;                  /* 0 ALL_MATCH, 1 FIRST_MATCH */
     const char *local_time_zone;
     int runtime_mode;                /* 0 STREAMING, 1 BATCH */
@@ -39,7 +39,7 @@ struct tr_pipeline_options {
     int64_t linger_ms;               /* batch.linger: the longest an accepted event waits for company
                                         before a flush, default 100 ms */
     int64_t buffer_memory_bytes;     /* buffer.memory, default 64 MiB */
-    int restart_kind;                /* restart-strategy.type: none|fixed-delay|exponential-delay */
+    int restart_kind;                /* restart-strategy.type: none|fixed-delay|exponential-delay (default) */
     int64_t restart_attempts;        /* restart-strategy.fixed-delay.attempts, default 10 */
     int64_t restart_delay_ms;        /* restart-strategy.fixed-delay.delay, default 5s */
     int64_t restart_initial_ms;      /* restart-strategy.exponential-delay.initial-backoff 1s */

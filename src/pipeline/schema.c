@@ -1,0 +1,257 @@
+/* Schema changes: what of a change reaches a sink, by schema.change.behavior and the sink's
+ * include/exclude lists.
+ *
+ *   exception   any change but a table's first sight stops the pipeline
+ *   evolve      every change is applied as it is; a failure stops the pipeline
+ *   try_evolve  as evolve, but a change that the target cannot take is logged, and from then on the
+ *               rows carry only the columns that the target has
+ *   lenient     nothing is taken away from the target: a dropped column stays and becomes nullable, a
+ *               renamed one stays too and the new name is added; tables are not dropped
+ *   ignore      nothing is applied; rows carry only the columns that the target has
+ * A change kind that the sink's list leaves out is treated as under `ignore`.
+ * Tables that share a target never take columns or rows away from each other: for them drop, rename
+ * and truncate are handled as under lenient. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "event/batch.h"
+#include "pipeline/engine.h"
+
+#define ALTER_ITEMS_MAX 8192
+
+static unsigned item_bit(enum tr_alter_kind kind)
+{
+    switch (kind) {
+    case TR_ALTER_ADD_COLUMN:
+        return TR_CHG_ADD_COLUMN;
+    case TR_ALTER_DROP_COLUMN:
+        return TR_CHG_DROP_COLUMN;
+    case TR_ALTER_RENAME_COLUMN:
+        return TR_CHG_RENAME_COLUMN;
+    case TR_ALTER_COLUMN_TYPE:
+    case TR_ALTER_COLUMN_NULLABLE:
+    case TR_ALTER_COLUMN_DEFAULT:
+    case TR_ALTER_KEY:
+        return TR_CHG_ALTER_COLUMN_TYPE;
+    }
+    return 0;
+}
+
+/* Applies one event to the sink; under try_evolve a schema failure is told through *refused. */
+static enum tr_status apply(struct tr_branch *branch, const struct tr_event *event, bool *refused,
+                            struct tr_error *err)
+{
+    struct tr_event numbered = *event;
+    numbered.seq = branch->seq_next++;
+    char name[300], message[700];
+    enum tr_status status = branch->ops->apply(branch->writer, &numbered, err);
+    if (status != TR_FAIL)
+        return TR_OK;
+    if (branch->engine->file->options.schema_behavior != TR_SCHEMA_TRY_EVOLVE ||
+        (err->class != TR_SCHEMA && err->class != TR_DATA))
+        return TR_FAIL;
+    *refused = true;
+    tr_log(TR_LOG_WARN, "the target did not take a schema change; it keeps its columns",
+           "code=%s table=%s error=%s", tr_error_info(err->code)->name,
+           tr_table_id_format(&event->table->id, name, sizeof name),
+           tr_log_quote(err->message, message, sizeof message));
+    return TR_OK;
+}
+
+static bool is_lenient(const struct tr_branch *branch, const struct tr_table *target)
+{
+    return branch->engine->file->options.schema_behavior == TR_SCHEMA_LENIENT ||
+           tr_branch_target_is_shared(branch, &target->id);
+}
+
+/* Under lenient: what the target looks like afterwards = the new columns, and behind them the old ones
+ * that stay. Fills the items that make it so. */
+struct leniency {
+    struct tr_column *columns; /* after + kept */
+    uint16_t column_count;
+    struct tr_alter_item *items;
+    uint32_t item_count;
+};
+
+static void keep_column(struct leniency *lenient, const struct tr_table *before, uint16_t index)
+{
+    const struct tr_column *column = &before->columns[index];
+    struct tr_column *kept = &lenient->columns[lenient->column_count];
+    *kept = *column;
+    kept->nullable = true;
+    kept->key_index = 0;
+    if (!column->nullable)
+        lenient->items[lenient->item_count++] = (struct tr_alter_item){
+            TR_ALTER_COLUMN_NULLABLE, index, lenient->column_count};
+    lenient->column_count++;
+}
+
+static void add_lenient(struct leniency *lenient, const struct tr_table *before,
+                        const struct tr_table *after, struct tr_alter_item item)
+{
+    int same_name;
+    switch (item.kind) {
+    case TR_ALTER_DROP_COLUMN:
+        same_name = tr_table_column(after, before->columns[item.before_index].name);
+        if (same_name >= 0) /* dropped and made anew under its name: the target's changes type */
+            lenient->items[lenient->item_count++] = (struct tr_alter_item){
+                TR_ALTER_COLUMN_TYPE, item.before_index, (uint16_t)same_name};
+        else
+            keep_column(lenient, before, item.before_index);
+        return;
+    case TR_ALTER_RENAME_COLUMN:
+        if (tr_table_column(after, before->columns[item.before_index].name) < 0)
+            keep_column(lenient, before, item.before_index);
+        item.kind = TR_ALTER_ADD_COLUMN;
+        break;
+    case TR_ALTER_ADD_COLUMN:
+        if (tr_table_column(before, after->columns[item.after_index].name) >= 0)
+            return; /* told as a change of type above */
+        break;
+    default:
+        break;
+    }
+    lenient->items[lenient->item_count++] = item;
+}
+
+static enum tr_status alter(struct tr_branch *branch, const struct tr_event *event,
+                            const struct tr_table *before, const struct tr_table *after,
+                            struct tr_error *err)
+{
+    const struct tr_schema_change *change = event->change;
+    enum tr_status status = TR_FAIL;
+    bool left_out = false, refused = false, lenient = is_lenient(branch, after);
+    struct tr_table *merged = NULL;
+    struct leniency result = {.column_count = after->column_count};
+    if (change->item_count > ALTER_ITEMS_MAX)
+        return tr_fail(err, TR_E_INTERNAL, "a schema change has %u items", change->item_count);
+    result.items = malloc(((size_t)change->item_count * 2 + 1) * sizeof *result.items);
+    result.columns = malloc(((size_t)before->column_count + after->column_count + 1) *
+                            sizeof *result.columns);
+    if (result.items == NULL || result.columns == NULL) {
+        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema change");
+        goto cleanup;
+    }
+    memcpy(result.columns, after->columns, after->column_count * sizeof *result.columns);
+    for (uint32_t i = 0; i < change->item_count; i++) {
+        struct tr_alter_item item = change->items[i];
+        if (!(branch->config->include_changes & item_bit(item.kind)))
+            left_out = true;
+        else if (lenient)
+            add_lenient(&result, before, after, item);
+        else
+            result.items[result.item_count++] = item;
+    }
+    struct tr_table spec = *after;
+    spec.columns = result.columns;
+    spec.column_count = result.column_count;
+    if (tr_table_new(&spec, &merged, err) != TR_OK)
+        goto cleanup;
+    struct tr_schema_change narrowed = *change;
+    narrowed.before = before;
+    narrowed.item_count = result.item_count;
+    narrowed.items = result.items;
+    struct tr_event routed = *event;
+    routed.table = merged;
+    routed.change = &narrowed;
+    if (narrowed.item_count > 0 && apply(branch, &routed, &refused, err) != TR_OK)
+        goto cleanup;
+    if ((left_out || refused) && tr_branch_pin(branch, before, err) != TR_OK)
+        goto cleanup;
+    status = TR_OK;
+cleanup:
+    free(result.items);
+    free(result.columns);
+    tr_table_unref(merged);
+    return status;
+}
+
+static enum tr_status refuse(const struct tr_event *event, struct tr_error *err)
+{
+    char name[300];
+    (void)tr_fail(err, TR_E_SCHEMA_CHANGE_REFUSED,
+                  "the schema of %s changed and schema.change.behavior is exception",
+                  tr_table_id_format(&event->table->id, name, sizeof name));
+    return tr_hint(err, "apply the change to the target and start again, or set "
+                        "pipeline.schema.change.behavior: evolve");
+}
+
+static enum tr_status one_target(struct tr_branch *branch, const struct tr_event *event,
+                                 const struct tr_table *before, const struct tr_target *target,
+                                 struct tr_error *err)
+{
+    const struct tr_schema_change *change = event->change;
+    int behavior = branch->engine->file->options.schema_behavior;
+    unsigned include = branch->config->include_changes;
+    bool refused = false;
+    struct tr_event routed = *event;
+    struct tr_schema_change copy = *change;
+    routed.table = target->table;
+    copy.before = before;
+    routed.change = &copy;
+    switch (change->kind) {
+    case TR_CHANGE_CREATE_TABLE:
+        if (!(include & TR_CHG_CREATE_TABLE))
+            return TR_OK;
+        return apply(branch, &routed, &refused, err);
+    case TR_CHANGE_ALTER_TABLE:
+        if (behavior == TR_SCHEMA_EXCEPTION)
+            return refuse(event, err);
+        if (behavior == TR_SCHEMA_IGNORE)
+            return tr_branch_pin(branch, before, err);
+        if (target->source_columns != NULL)
+            return TR_OK; /* its schema does not follow any more */
+        return alter(branch, event, before, target->table, err);
+    case TR_CHANGE_RENAME_TABLE:
+        if (before == NULL || tr_table_id_equal(&before->id, &target->table->id))
+            return TR_OK;
+        if (behavior == TR_SCHEMA_EXCEPTION)
+            return refuse(event, err);
+        if (behavior == TR_SCHEMA_IGNORE || is_lenient(branch, target->table) ||
+            tr_branch_target_is_shared(branch, &before->id)) {
+            copy = (struct tr_schema_change){.kind = TR_CHANGE_CREATE_TABLE};
+            return apply(branch, &routed, &refused, err);
+        }
+        return apply(branch, &routed, &refused, err);
+    case TR_CHANGE_DROP_TABLE:
+        if (behavior == TR_SCHEMA_EXCEPTION)
+            return refuse(event, err);
+        if (behavior == TR_SCHEMA_IGNORE || is_lenient(branch, target->table) ||
+            !(include & TR_CHG_DROP_TABLE))
+            return TR_OK;
+        return apply(branch, &routed, &refused, err);
+    }
+    return TR_OK;
+}
+
+enum tr_status tr_branch_schema(struct tr_branch *branch, const struct tr_event *event,
+                                struct tr_error *err)
+{
+    struct tr_target_entry *entry, *before_entry = NULL;
+    if (event->change->before != NULL &&
+        tr_branch_targets(branch, event->change->before, &before_entry, err) != TR_OK)
+        return TR_FAIL;
+    if (tr_branch_targets(branch, event->table, &entry, err) != TR_OK)
+        return TR_FAIL;
+    /* applying may empty the cache of targets (a pin): hold what this loop uses */
+    uint32_t target_count = entry->target_count;
+    struct tr_target targets[TR_ROUTE_TARGETS_MAX];
+    const struct tr_table *befores[TR_ROUTE_TARGETS_MAX] = {0};
+    for (uint32_t i = 0; i < target_count; i++) {
+        targets[i] = entry->targets[i];
+        (void)tr_table_ref(targets[i].table);
+        if (before_entry != NULL && i < before_entry->target_count)
+            befores[i] = tr_table_ref(before_entry->targets[i].table);
+    }
+    enum tr_status status = TR_OK;
+    for (uint32_t i = 0; i < target_count; i++) {
+        if (status == TR_OK)
+            status = one_target(branch, event, befores[i], &targets[i], err);
+        if (targets[i].stats != NULL && event->change->kind != TR_CHANGE_CREATE_TABLE)
+            atomic_fetch_add_explicit(&targets[i].stats->schema_changes, 1, memory_order_relaxed);
+        tr_table_unref(targets[i].table);
+        tr_table_unref(befores[i]);
+    }
+    return status;
+}

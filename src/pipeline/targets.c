@@ -1,0 +1,245 @@
+/* Which target tables a source table version becomes in a branch: route, clash check, projection.
+ * Only the branch's writer thread comes here. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/engine.h"
+
+#define TARGET_ENTRIES_MAX 65536 /* versions seen before the cache is emptied and filled again */
+#define ID_TEXT_BYTES 600
+
+static void entry_free(struct tr_target_entry *entry)
+{
+    for (uint32_t i = 0; i < entry->target_count; i++) {
+        tr_table_unref(entry->targets[i].table);
+        free((void *)(uintptr_t)entry->targets[i].source_columns);
+    }
+    tr_table_unref(entry->source);
+    free(entry);
+}
+
+void tr_branch_targets_clear(struct tr_branch *branch)
+{
+    for (uint32_t i = 0; i < branch->entry_count; i++)
+        entry_free(branch->entries[i]);
+    branch->entry_count = 0;
+    memset(branch->cache, 0, sizeof branch->cache);
+}
+
+static void id_text(const struct tr_table_id *id, char *buf, size_t buf_size)
+{
+    (void)snprintf(buf, buf_size, "%s\x1f%s\x1f%s", id->namespace, id->schema, id->table);
+}
+
+/* Two tables may share a target only when a route says so for both. */
+static enum tr_status feed_add(struct tr_branch *branch, const struct tr_table_id *source,
+                               const struct tr_table_id *target, bool routed, struct tr_error *err)
+{
+    char source_key[ID_TEXT_BYTES], target_key[ID_TEXT_BYTES], a[ID_TEXT_BYTES], b[ID_TEXT_BYTES];
+    id_text(source, source_key, sizeof source_key);
+    id_text(target, target_key, sizeof target_key);
+    for (struct tr_feed *feed = branch->feeds; feed != NULL; feed = feed->next) {
+        if (strcmp(feed->target_key, target_key) != 0)
+            continue;
+        if (strcmp(feed->source_key, source_key) == 0) {
+            feed->routed = routed;
+            return TR_OK;
+        }
+        if (!feed->routed || !routed) {
+            (void)tr_fail(err, TR_E_SINK_TABLE_CLASH,
+                          "table %s would be written into %s, which another table already fills",
+                          tr_table_id_format(source, a, sizeof a),
+                          tr_table_id_format(target, b, sizeof b));
+            return tr_hint(err, "add a route for it: {source-table: '%s', sink-table: …}", a);
+        }
+    }
+    struct tr_feed *feed = calloc(1, sizeof *feed);
+    if (feed != NULL) {
+        feed->source_key = strdup(source_key);
+        feed->target_key = strdup(target_key);
+    }
+    if (feed == NULL || feed->source_key == NULL || feed->target_key == NULL) {
+        if (feed != NULL) {
+            free(feed->source_key);
+            free(feed->target_key);
+        }
+        free(feed);
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a route");
+    }
+    feed->routed = routed;
+    feed->next = branch->feeds;
+    branch->feeds = feed;
+    return TR_OK;
+}
+
+bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_table_id *target)
+{
+    char key[ID_TEXT_BYTES];
+    unsigned count = 0;
+    id_text(target, key, sizeof key);
+    for (const struct tr_feed *feed = branch->feeds; feed != NULL; feed = feed->next)
+        count += strcmp(feed->target_key, key) == 0;
+    return count > 1;
+}
+
+static struct tr_table_stats *stats_for(struct tr_engine *engine, const struct tr_table_id *source,
+                                        const struct tr_table_id *target)
+{
+    char source_name[ID_TEXT_BYTES], target_name[ID_TEXT_BYTES];
+    (void)tr_table_id_format(source, source_name, sizeof source_name);
+    (void)tr_table_id_format(target, target_name, sizeof target_name);
+    (void)pthread_mutex_lock(&engine->lock);
+    struct tr_table_stats *stats = engine->stats;
+    while (stats != NULL && (strcmp(stats->source_name, source_name) != 0 ||
+                             strcmp(stats->target_name, target_name) != 0))
+        stats = stats->next;
+    if (stats == NULL && engine->stats_count < TR_TABLE_STATS_MAX &&
+        (stats = calloc(1, sizeof *stats)) != NULL) {
+        stats->source_name = strdup(source_name);
+        stats->target_name = strdup(target_name);
+        if (stats->source_name == NULL || stats->target_name == NULL) {
+            free(stats->source_name);
+            free(stats->target_name);
+            free(stats);
+            stats = NULL;
+        } else {
+            stats->next = engine->stats;
+            engine->stats = stats;
+            engine->stats_count++;
+        }
+    }
+    (void)pthread_mutex_unlock(&engine->lock);
+    return stats;
+}
+
+static const struct tr_table *pinned_for(const struct tr_branch *branch, const struct tr_table_id *id)
+{
+    for (const struct tr_pinned *pinned = branch->pinned; pinned != NULL; pinned = pinned->next) {
+        if (tr_table_id_equal(&pinned->table->id, id))
+            return pinned->table;
+    }
+    return NULL;
+}
+
+enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table *before,
+                             struct tr_error *err)
+{
+    if (pinned_for(branch, &before->id) != NULL)
+        return TR_OK; /* the first refused change decides what the target looks like */
+    struct tr_pinned *pinned = calloc(1, sizeof *pinned);
+    if (pinned == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema");
+    pinned->table = tr_table_ref(before);
+    pinned->next = branch->pinned;
+    branch->pinned = pinned;
+    tr_branch_targets_clear(branch);
+    return TR_OK;
+}
+
+/* The target keeps an older schema: only columns that both sides have are sent, with the types that
+ * the rows have now. */
+static enum tr_status project(const struct tr_table *source, const struct tr_table *pinned,
+                              struct tr_target *target, struct tr_error *err)
+{
+    enum tr_status status = TR_FAIL;
+    struct tr_column *columns = calloc((size_t)source->column_count + 1, sizeof *columns);
+    uint16_t *map = calloc((size_t)source->column_count + 1, sizeof *map);
+    if (columns == NULL || map == NULL) {
+        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a projection");
+        goto cleanup;
+    }
+    struct tr_table spec = *target->table;
+    spec.column_count = 0;
+    uint16_t keys_kept = 0;
+    for (uint16_t i = 0; i < source->column_count; i++) {
+        if (tr_table_column(pinned, source->columns[i].name) < 0)
+            continue;
+        columns[spec.column_count] = source->columns[i];
+        keys_kept = (uint16_t)(keys_kept + (source->columns[i].key_index > 0));
+        map[spec.column_count++] = i;
+    }
+    if (keys_kept != source->key_count) {
+        (void)tr_fail_as(err, TR_SCHEMA, TR_E_SCHEMA_CHANGE_REFUSED,
+                         "a key column of %s is not in the target, whose schema does not follow",
+                         source->id.table);
+        (void)tr_hint(err, "set pipeline.schema.change.behavior to evolve, or alter the target");
+        goto cleanup;
+    }
+    spec.columns = columns;
+    struct tr_table *table;
+    if (tr_table_new(&spec, &table, err) != TR_OK)
+        goto cleanup;
+    tr_table_unref(target->table);
+    target->table = table;
+    target->source_columns = map;
+    map = NULL;
+    status = TR_OK;
+cleanup:
+    free(columns);
+    free(map);
+    return status;
+}
+
+static enum tr_status target_make(struct tr_branch *branch, const struct tr_table *source,
+                                  const struct tr_table_id *id, struct tr_target *target,
+                                  struct tr_error *err)
+{
+    if (tr_table_id_equal(&source->id, id)) {
+        target->table = tr_table_ref(source);
+    } else {
+        struct tr_table *table;
+        if (tr_table_with_id(source, *id, &table, err) != TR_OK)
+            return TR_FAIL;
+        target->table = table;
+    }
+    target->stats = stats_for(branch->engine, &source->id, id);
+    const struct tr_table *pinned = pinned_for(branch, id);
+    return pinned == NULL ? TR_OK : project(source, pinned, target, err);
+}
+
+enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table *source,
+                                 struct tr_target_entry **out, struct tr_error *err)
+{
+    size_t slot = ((uintptr_t)source >> 4) % TR_TARGET_CACHE_SLOTS;
+    if (branch->cache[slot] != NULL && branch->cache[slot]->source == source) {
+        *out = branch->cache[slot];
+        return TR_OK;
+    }
+    for (uint32_t i = branch->entry_count; i-- > 0;) {
+        if (branch->entries[i]->source == source) {
+            *out = branch->cache[slot] = branch->entries[i];
+            return TR_OK;
+        }
+    }
+    if (branch->entry_count == TARGET_ENTRIES_MAX)
+        tr_branch_targets_clear(branch);
+    if (branch->entry_count == branch->entry_capacity) {
+        uint32_t capacity = branch->entry_capacity == 0 ? 64 : branch->entry_capacity * 2;
+        struct tr_target_entry **entries = realloc(branch->entries, capacity * sizeof *entries);
+        if (entries == NULL)
+            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for routes");
+        branch->entries = entries;
+        branch->entry_capacity = capacity;
+    }
+    struct tr_target_entry *entry = calloc(1, sizeof *entry);
+    if (entry == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a route");
+    entry->source = tr_table_ref(source);
+    struct tr_route_result routed;
+    if (tr_router_apply(branch->router, &source->id, &routed, err) != TR_OK)
+        goto fail;
+    for (unsigned i = 0; i < routed.count; i++) {
+        if (feed_add(branch, &source->id, &routed.ids[i], routed.matched, err) != TR_OK)
+            goto fail;
+        entry->target_count++;
+        if (target_make(branch, source, &routed.ids[i], &entry->targets[i], err) != TR_OK)
+            goto fail;
+    }
+    branch->entries[branch->entry_count++] = entry;
+    *out = branch->cache[slot] = entry;
+    return TR_OK;
+fail:
+    entry_free(entry);
+    return TR_FAIL;
+}
