@@ -45,7 +45,10 @@ def pg_rows(db, table, names=None):
     if names is not None:
         by_name = dict(cols)
         cols = [(name, by_name[name]) for name in names]
-    wanted = ", ".join("%s::text" % quote(name) for name, _ in cols) or "1"
+    # format('%s') prints by the type's output function, as pgoutput and COPY do; a cast to text would
+    # trim char(n) and spell booleans out.
+    wanted = ", ".join("case when %s is null then null else format('%%s', %s) end"
+                       % (quote(name), quote(name)) for name, _ in cols) or "1"
     rows = db.execute("select %s from %s" % (wanted, qualified(table)))
     return [c[0] for c in cols], [c[1] for c in cols], collections.Counter(map(tuple, rows))
 
@@ -117,9 +120,13 @@ def canonical_sqlite(value, pg_type):
     if value is None:
         return None
     if pg_type == "boolean":
-        return {0: "false", 1: "true", "f": "false", "t": "true"}.get(value, value)
+        return {0: "f", 1: "t"}.get(value, value)
     if pg_type in ("real", "double precision"):
-        return _float_key(value)
+        return _float_key(value.decode() if isinstance(value, bytes) else value)
+    if pg_type.endswith("with time zone") and pg_type.startswith("timestamp") \
+            and isinstance(value, str):
+        # Kept with +00:00, which SQLite's date functions read.
+        return value.replace("+00:00", "+00")
     if isinstance(value, bytes):
         return "\\x" + value.hex()
     if isinstance(value, int):
@@ -138,6 +145,8 @@ def canonical_pg(text, pg_type):
         return _float_key(text)
     if pg_type == "double precision":
         return _float_key(text)
+    if pg_type == "money":
+        return text.replace("$", "").replace(",", "")
     return text
 
 
