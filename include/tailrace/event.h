@@ -231,6 +231,8 @@ struct tr_schema_change {
     const struct tr_table *before; /* NULL for CREATE_TABLE */
     uint32_t item_count;
     const struct tr_alter_item *items;
+    bool rename_cycle; /* some RENAME items trade names (a↔b): a sink goes through a temporary name
+                          for an item whose new name is still taken */
 };
 
 /* ---- batches -------------------------------------------------------------------------------- */
