@@ -61,15 +61,15 @@ extern const char *const tr_json_timestamp_values[];
 /* Sets the defaults that the rows below name; for users without a pipeline file (tests, tools). */
 void tr_format_options_default(struct tr_format_options *options);
 
-#define TR_FORMAT_AT(type, member, field) \
-    (offsetof(type, member) + offsetof(struct tr_format_options, field))
+#define TR_FORMAT_AT(owner, member, field) \
+    (offsetof(owner, member) + offsetof(struct tr_format_options, field))
 
-/* type: the sink's bound struct; member: its tr_format_options; delete_default: what "json" does with
+/* owner: the sink's bound struct; member: its tr_format_options; delete_default: what "json" does with
  * deletes when the file does not say ("tombstone" for a log that compacts, "rewrite" for files). */
-#define TR_FORMAT_OPTION_ROWS(type, member, delete_default)                                          \
+#define TR_FORMAT_OPTION_ROWS(owner, member, delete_default)                                         \
     {.name = "decimal.handling.mode",                                                                \
      .type = TR_OPT_ENUM,                                                                            \
-     .offset = TR_FORMAT_AT(type, member, decimal_mode),                                             \
+     .offset = TR_FORMAT_AT(owner, member, decimal_mode),                                             \
      .default_text = "precise",                                                                      \
      .values = tr_decimal_mode_values,                                                               \
      .help = "debezium-json: how numeric and money are written. precise: base64 of the unscaled "    \
@@ -77,65 +77,65 @@ void tr_format_options_default(struct tr_format_options *options);
              "digits. NaN and infinity need double or string."},                                     \
         {.name = "time.precision.mode",                                                              \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, time_mode),                                            \
+         .offset = TR_FORMAT_AT(owner, member, time_mode),                                            \
          .default_text = "adaptive",                                                                 \
          .values = tr_time_mode_values,                                                              \
          .help = "debezium-json: how date, time and timestamp are written, as in Debezium."},        \
         {.name = "binary.handling.mode",                                                             \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, binary_mode),                                          \
+         .offset = TR_FORMAT_AT(owner, member, binary_mode),                                          \
          .default_text = "bytes",                                                                    \
          .values = tr_binary_mode_values,                                                            \
          .help = "How bytea is written. bytes and base64 are both base64 in JSON."},                 \
         {.name = "interval.handling.mode",                                                           \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, interval_mode),                                        \
+         .offset = TR_FORMAT_AT(owner, member, interval_mode),                                        \
          .default_text = "numeric",                                                                  \
          .values = tr_interval_mode_values,                                                          \
          .help = "debezium-json: numeric writes microseconds (a month has 365.25/12 days); string "  \
                  "writes P1Y2M3DT4H5M6.78S."},                                                       \
         {.name = "hstore.handling.mode",                                                             \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, hstore_mode),                                          \
+         .offset = TR_FORMAT_AT(owner, member, hstore_mode),                                          \
          .default_text = "json",                                                                     \
          .values = tr_hstore_mode_values,                                                            \
          .help = "debezium-json: hstore as a string that holds JSON, or as a JSON object (map)."},   \
         {.name = "unavailable.value.placeholder",                                                    \
          .type = TR_OPT_STRING,                                                                      \
          .flags = TR_OPT_ADVANCED,                                                                   \
-         .offset = TR_FORMAT_AT(type, member, unavailable_placeholder),                              \
+         .offset = TR_FORMAT_AT(owner, member, unavailable_placeholder),                              \
          .default_text = "__debezium_unavailable_value",                                             \
          .help = "Written for a large value that an update did not change and the source did not "   \
                  "send (TOAST). Use REPLICA IDENTITY FULL to have the value itself."},               \
         {.name = "skipped.operations",                                                               \
          .type = TR_OPT_LIST,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, skipped_operations),                                   \
+         .offset = TR_FORMAT_AT(owner, member, skipped_operations),                                   \
          .default_text = "t",                                                                        \
          .help = "Operations that are not written: c, u, d, r (snapshot rows), t (truncate), m "     \
                  "(messages), or none."},                                                            \
         {.name = "delete.tombstone.handling.mode",                                                   \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, delete_mode),                                          \
+         .offset = TR_FORMAT_AT(owner, member, delete_mode),                                          \
          .default_text = delete_default,                                                             \
          .values = tr_delete_mode_values,                                                            \
          .help = "json: what a delete becomes. drop: nothing; tombstone: a record without value; "   \
                  "rewrite: the last row with \"__deleted\":\"true\"; rewrite-with-tombstone: both."},  \
         {.name = "json.decimal-format",                                                              \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, json_decimal),                                         \
+         .offset = TR_FORMAT_AT(owner, member, json_decimal),                                         \
          .default_text = "string",                                                                   \
          .values = tr_json_decimal_values,                                                           \
          .help = "json: numeric as a string, or as a JSON number with all its digits (many readers " \
                  "round those)."},                                                                   \
         {.name = "json.timestamp-format.standard",                                                   \
          .type = TR_OPT_ENUM,                                                                        \
-         .offset = TR_FORMAT_AT(type, member, json_timestamp),                                       \
+         .offset = TR_FORMAT_AT(owner, member, json_timestamp),                                       \
          .default_text = "ISO-8601",                                                                 \
          .values = tr_json_timestamp_values,                                                         \
          .help = "json: 2020-12-30T12:13:14.123Z (ISO-8601) or 2020-12-30 12:13:14.123Z (SQL)."},    \
     {                                                                                                \
         .name = "json.include-metadata", .type = TR_OPT_BOOL,                                        \
-        .offset = TR_FORMAT_AT(type, member, json_metadata), .default_text = "false",                \
+        .offset = TR_FORMAT_AT(owner, member, json_metadata), .default_text = "false",                \
         .help = "json: adds __op, __table, __ts_ms and __lsn to every row."                          \
     }
 
