@@ -111,6 +111,9 @@ struct tr_table {
  * columns[].key_index decides key_columns. Errors: OUT_OF_MEMORY, INTERNAL (> 65535 columns). */
 enum tr_status tr_table_new(const struct tr_table *spec, struct tr_table **out,
                             struct tr_error *err) TR_WARN_UNUSED;
+/* A builder input with the table's own values, to be changed and given to tr_table_new. Not a plain copy:
+ * the count of references belongs to other threads too. */
+void tr_table_spec(const struct tr_table *table, struct tr_table *spec);
 /* Same columns under another ID (routes). */
 enum tr_status tr_table_with_id(const struct tr_table *table, struct tr_table_id id,
                                 struct tr_table **out, struct tr_error *err) TR_WARN_UNUSED;

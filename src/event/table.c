@@ -66,13 +66,26 @@ static bool copy_columns(struct table_box *box, const struct tr_table *spec)
     return true;
 }
 
+void tr_table_spec(const struct tr_table *table, struct tr_table *spec)
+{
+    *spec = (struct tr_table){.id = table->id,
+                              .source_id = table->source_id,
+                              .version = table->version,
+                              .column_count = table->column_count,
+                              .key_count = table->key_count,
+                              .columns = table->columns,
+                              .key_columns = table->key_columns,
+                              .replica_identity = table->replica_identity,
+                              .key_is_primary = table->key_is_primary};
+}
+
 enum tr_status tr_table_new(const struct tr_table *spec, struct tr_table **out, struct tr_error *err)
 {
     struct table_box *box = calloc(1, sizeof *box);
     if (box == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's schema");
     tr_arena_init(&box->arena, 4096, 0);
-    box->table = *spec;
+    tr_table_spec(spec, &box->table);
     box->table.magic = TABLE_MAGIC;
     atomic_init(&box->table.refs, 1);
     if (box->table.id.namespace == NULL)
@@ -93,7 +106,8 @@ enum tr_status tr_table_new(const struct tr_table *spec, struct tr_table **out, 
 enum tr_status tr_table_with_id(const struct tr_table *table, struct tr_table_id id,
                                 struct tr_table **out, struct tr_error *err)
 {
-    struct tr_table spec = *table;
+    struct tr_table spec;
+    tr_table_spec(table, &spec);
     spec.id = id;
     return tr_table_new(&spec, out, err);
 }

@@ -143,7 +143,8 @@ static enum tr_status alter(struct tr_branch *branch, const struct tr_event *eve
         else
             result.items[result.item_count++] = item;
     }
-    struct tr_table spec = *after;
+    struct tr_table spec;
+    tr_table_spec(after, &spec);
     spec.columns = result.columns;
     spec.column_count = result.column_count;
     if (tr_table_new(&spec, &merged, err) != TR_OK)

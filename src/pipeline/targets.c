@@ -149,7 +149,8 @@ static enum tr_status project(const struct tr_table *source, const struct tr_tab
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a projection");
         goto cleanup;
     }
-    struct tr_table spec = *target->table;
+    struct tr_table spec;
+    tr_table_spec(target->table, &spec);
     spec.column_count = 0;
     uint16_t keys_kept = 0;
     for (uint16_t i = 0; i < source->column_count; i++) {
