@@ -63,6 +63,7 @@ struct tr_sink_config {
     const char *name;
     unsigned include_changes;        /* enum tr_change_bits after include and exclude */
 };
+struct tr_config_note; /* an accepted option without effect: src/config/bind.h */
 struct tr_pipeline_file {
     const char *path;
     const struct tr_source_ops *source_ops;
@@ -73,6 +74,8 @@ struct tr_pipeline_file {
     struct tr_route_rule *routes;
     size_t route_count;
     struct tr_pipeline_options options;
+    const char *title;               /* pipeline.name as written; options.name is made of it */
+    const struct tr_config_note *notes; /* in the file's order; NULL at the end */
     void *owner;                     /* the module's memory */
 };
 
@@ -86,6 +89,10 @@ enum tr_status tr_pipeline_file_parse(const char *text, size_t len, const char *
                                       const struct tr_source_entry *sources,
                                       const struct tr_sink_entry *sinks,
                                       struct tr_pipeline_file **out, struct tr_error *err);
+/* One log line (INFO) per note. */
+void tr_pipeline_file_log_notes(const struct tr_pipeline_file *file);
+/* "drop.table" and the like for one bit of enum tr_change_bits. */
+const char *tr_change_bit_name(enum tr_change_bits bit);
 void tr_pipeline_file_free(struct tr_pipeline_file *file); /* NULL is fine; wipes secrets */
 
 #endif

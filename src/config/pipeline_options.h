@@ -1,0 +1,23 @@
+/* Option tables of the pipeline file itself; tr_pipeline_option_table is declared in pipeline_file.h.
+ * The docs are made from them. */
+#ifndef TR_CONFIG_PIPELINE_OPTIONS_H
+#define TR_CONFIG_PIPELINE_OPTIONS_H
+
+#include "tailrace/option.h"
+
+struct tr_common_options { /* of a source or sink, besides its own */
+    const char *name;
+    struct tr_string_list include, exclude;
+};
+extern const struct tr_option tr_source_common_options[];
+extern const struct tr_option tr_sink_common_options[];
+
+struct tr_route_options {
+    const char *source_table;
+    const char *sink_table;
+    const char *replace_symbol;
+    const char *description;
+};
+extern const struct tr_option tr_route_options[];
+
+#endif
