@@ -561,18 +561,18 @@ static enum tr_status check_sink_table(const struct reading *r, const struct tr_
     }
     if (empty || part_len == 0 || parts > 3)
         return fail_node(
-            r, place, TR_E_CONFIG_ROUTE,
+            r, place, TR_E_ROUTE_TARGET,
             "sink-table: expected table, schema.table or namespace.schema.table",
             "A table's own name must not hold a dot here; parts left out are the source's.", err);
     if (symbol && highest > 0)
-        return fail_node(r, place, TR_E_CONFIG_ROUTE,
+        return fail_node(r, place, TR_E_ROUTE_TARGET,
                          "sink-table holds a capture ($1) and the replace-symbol",
                          "Use one of the two.", err);
     if (highest > captures) {
         (void)snprintf(message, sizeof message,
                        "sink-table refers to $%u, but source-table has %u capture%s", highest,
                        captures, captures == 1 ? "" : "s");
-        return fail_node(r, place, TR_E_CONFIG_ROUTE, message,
+        return fail_node(r, place, TR_E_ROUTE_TARGET, message,
                          "Put parentheses around the part of source-table that is meant: "
                          "shop.(order|item)_\\.*",
                          err);

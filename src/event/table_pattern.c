@@ -407,6 +407,6 @@ enum tr_status tr_table_pattern_expand(const struct tr_table_pattern *pattern,
     buf[used] = '\0';
     return TR_OK;
 too_long:
-    return tr_fail(err, TR_E_CONFIG_ROUTE,
+    return tr_fail(err, TR_E_ROUTE_TARGET,
                    "the name that a route makes of table %.100s is too long", id->table);
 }
