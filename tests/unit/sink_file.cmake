@@ -1,0 +1,5 @@
+if(TARGET tr_sink_file)
+  tr_test(unit_sink_file unit/sink_file.c unit/sink_rows.c LIBS tr_sink_file)
+  tr_test(fault_sink_file unit/sink_file_faults.c unit/sink_rows.c LIBS tr_sink_file)
+  tr_test(unit_sink_stdout unit/sink_stdout.c unit/sink_rows.c LIBS tr_sink_file)
+endif()
