@@ -47,6 +47,7 @@ struct tr_format_options {
     int json_decimal;     /* enum tr_json_decimal; "json" only */
     int json_timestamp;   /* enum tr_json_timestamp; "json" only */
     bool json_metadata;   /* "json" only */
+    bool null_with_default; /* debezium-json only */
 };
 
 extern const char *const tr_decimal_mode_values[];
@@ -107,6 +108,13 @@ void tr_format_options_default(struct tr_format_options *options);
          .default_text = "__debezium_unavailable_value",                                             \
          .help = "Written for a large value that an update did not change and the source did not "   \
                  "send (TOAST). Use REPLICA IDENTITY FULL to have the value itself."},               \
+        {.name = "replace.null.with.default",                                                        \
+         .type = TR_OPT_BOOL,                                                                        \
+         .flags = TR_OPT_ADVANCED,                                                                   \
+         .offset = TR_FORMAT_AT(owner, member, null_with_default),                                    \
+         .default_text = "false",                                                                    \
+         .help = "debezium-json: write a column's default in place of NULL, as Kafka Connect's JSON "  \
+                 "converter does unless told otherwise. It hides which values were NULL."},          \
         {.name = "skipped.operations",                                                               \
          .type = TR_OPT_LIST,                                                                        \
          .offset = TR_FORMAT_AT(owner, member, skipped_operations),                                   \
