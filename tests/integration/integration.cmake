@@ -1,3 +1,4 @@
+include_guard(GLOBAL)
 # Scenarios against real servers: one folder each, one ctest test each, run by harness/run.py.
 # tr_scenario(KIND NAME TIMEOUT seconds [KAFKA] [HEAVY] [LABELS more…])
 #   KAFKA: uses the broker that the fixture starts once. HEAVY: not beside another heavy one.

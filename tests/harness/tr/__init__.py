@@ -6,7 +6,7 @@ from .kafka import Kafka, Topics
 from .load import ACCOUNTS, ACCOUNTS_SUM, LEDGER, Load, Loads
 from .oracle import (change_identity, columns, pg_equal, pg_rows, published_files, quote, read_folder,
                      read_jsonl, replay, sqlite_columns, sqlite_equal, sqlite_open, sqlite_query,
-                     stream_holds_each_once, wait_equal)
+                     stream_holds_each_once, wait_equal, whole_history)
 from .pipeline import Run, cli
 from .postgres import Database, Postgres, stay_awake
 from .proxy import Proxy

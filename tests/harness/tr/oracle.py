@@ -272,3 +272,44 @@ def wait_equal(condition, run=None, timeout=30, what="the target to equal its so
                 run.alive()
             raise
     return wait_for(equal, timeout, what, interval=0.1)
+
+
+def whole_history(values, changes, base, allow_repeats=False):
+    """Snapshot rows and streamed changes (debezium-json values of one table, in order) together are the
+    whole history: for each id a first part of its changes is what the snapshot's row shows, and the
+    rest was streamed, in order and once.
+
+    changes: (op, id, v) as tr.load keeps them; base: {id: v} of rows that nobody changes."""
+    rows, streamed = collections.defaultdict(list), collections.defaultdict(list)
+    for value in values:
+        if value is None:
+            continue
+        op, _, key, version = change_identity(value)
+        if op == "r":
+            rows[key].append(version)
+        else:
+            streamed[key].append((op, None if op == "d" else version))
+    history = collections.defaultdict(list)
+    for op, key, version in changes:
+        history[key].append((op, None if op == "d" else version))
+    for key, version in base.items():
+        history[key] = [("c", version)]
+    wrong = []
+    for key in set(rows) | set(streamed) | set(history):
+        all_changes, rest, shown = history.get(key, []), streamed.get(key, []), rows.get(key, [])
+        if allow_repeats:
+            rest = list(dict.fromkeys(rest))
+            # A copy that was begun anew may have shown the row at several times.
+            shown = shown[-1:]
+            if shown:
+                rest = [c for c in all_changes if c in rest and
+                        (c[0] == "d" or c[1] > shown[0])]
+        before = all_changes[:len(all_changes) - len(rest)]
+        expected = [] if not before or before[-1][0] == "d" else [before[-1][1]]
+        if len(rest) > len(all_changes) or all_changes[len(before):] != rest or shown != expected:
+            wrong.append("id %s: committed %s, snapshot %s, streamed %s"
+                         % (key, all_changes, rows.get(key, []), streamed.get(key, [])))
+    if wrong:
+        raise AssertionError("%d ids are not whole:\n      %s"
+                             % (len(wrong), "\n      ".join(wrong[:DIFFERENCES_SHOWN])))
+    return True

@@ -206,8 +206,7 @@ class Flat(KafkaCase):
 class Topics_(KafkaCase):
     def test_template_and_schema(self):
         self.start("create schema app; create table app.t (id int primary key); insert into app.t values (1)",
-                   tables="app.t", topic="x-{pipeline}-{database}-{schema}-{table}"
-                   if False else "{prefix}-{schema}-{table}")
+                   tables="app.t", topic="{prefix}-{schema}-{table}")
         self.wait(lambda: self.kafka.names(self.name), self.run_)
         self.assertEqual(self.kafka.names(self.name), [self.name + "-app-t"])
 

@@ -25,7 +25,7 @@ class Routes(Case):
         return True
 
     def test_merge_of_shards(self):
-        self.start(SHARDS, [{"source-table": self.unique("x")[:0] + "\\.*.public.order_\\.*",
+        self.start(SHARDS, [{"source-table": "\\.*.public.order_\\.*",
                              "sink-table": "orders"}]).start()
         wait_equal(self.merged, self.run_)
         self.db.statements("insert into order_1 values (1001, 'n')", "update order_2 set v = 'u' where id < 60",

@@ -1,0 +1,25 @@
+"""kill -9 at the failpoints that matter to the PostgreSQL sink."""
+from tr.kills import ToPostgres
+
+
+class CrashPostgres(ToPostgres):
+    def test_in_mid_copy(self):
+        self.kill_at("source.postgres.mid_copy", (1, 3))
+
+    def test_in_mid_batch(self):
+        self.kill_at("sink.postgres.mid_batch", (1, 4))
+
+    def test_before_a_commit(self):
+        self.kill_at("sink.postgres.before_commit", (1, 2, 6))
+
+    def test_after_a_commit(self):
+        self.kill_at("sink.postgres.after_commit", (1, 2, 6))
+
+    def test_between_checkpoint_write_and_rename(self):
+        self.kill_at("checkpoint.before_rename", (2,))
+
+    def test_between_checkpoint_and_acknowledgement(self):
+        self.kill_at("engine.after_checkpoint", (3,))
+
+    def test_while_draining(self):
+        self.kill_in_drain("engine.drain")

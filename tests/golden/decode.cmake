@@ -1,0 +1,5 @@
+tr_test(golden_decode_pgoutput golden/decode_pgoutput.c unit/decode_support.c LIBS tr_decode)
+if(LIBPQ_FOUND)
+  add_executable(record_pgoutput EXCLUDE_FROM_ALL golden/record_pgoutput.c)
+  target_link_libraries(record_pgoutput PRIVATE tr_flags PkgConfig::LIBPQ)
+endif()

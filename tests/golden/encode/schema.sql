@@ -1,0 +1,18 @@
+CREATE EXTENSION IF NOT EXISTS hstore; CREATE EXTENSION IF NOT EXISTS citext; CREATE EXTENSION IF NOT EXISTS ltree;
+CREATE TYPE mood AS ENUM ('sad','ok','happy');
+CREATE TABLE t_num (id int PRIMARY KEY, i2 int2, i4 int4, i8 int8, o oid, b bool, f4 float4, f8 float8, n numeric, n102 numeric(10,2), n40 numeric(38,0), m money);
+CREATE TABLE t_text (id int PRIMARY KEY, c char(5), v varchar(20), t text, ci citext, inet inet, cidr cidr, mac macaddr, mac8 macaddr8, j json, jb jsonb, x xml, u uuid, e mood, lt ltree, ts tsvector, q tsquery, nm name, ch "char");
+CREATE TABLE t_time (id int PRIMARY KEY, d date, t time, t0 time(0), t3 time(3), t6 time(6), tz timetz, tz3 timetz(3), ts timestamp, ts0 timestamp(0), ts3 timestamp(3), ts4 timestamp(4), ts6 timestamp(6), tstz timestamptz, tstz3 timestamptz(3), iv interval);
+CREATE TABLE t_bin (id int PRIMARY KEY, by bytea, b1 bit(1), bx bit, b8 bit(8), b11 bit(11), vb varbit, vb12 varbit(12), h hstore, p point);
+CREATE TABLE t_arr (id int PRIMARY KEY, ai int[], a2 int2[], a8 int8[], at text[], av varchar(5)[], ab bool[], af float8[], af4 float4[], an numeric(10,2)[], anv numeric[], ad date[], ats timestamp[], atstz timestamptz[], au uuid[], aj jsonb[], aby bytea[], att time[], aip inet[], ae mood[], am money[], aiv interval[], aid oid[], ac char(3)[], acit citext[], atz timetz[], abit bit(3)[], ap point[]);
+CREATE TABLE t_rng (id int PRIMARY KEY, r4 int4range, r8 int8range, rn numrange, rts tsrange, rtz tstzrange, rd daterange, mr int4multirange, li line, ls lseg, bx box, pa path, po polygon, ci circle, pl pg_lsn, tx txid_snapshot);
+CREATE TABLE t_del (id int, k2 text, nn text NOT NULL, nni int NOT NULL, nnd int NOT NULL DEFAULT 5, d int DEFAULT 7, nn_b bool NOT NULL, nn_ts timestamp NOT NULL, nn_tz timestamptz NOT NULL, nn_n numeric(10,2) NOT NULL, nn_nv numeric NOT NULL, nn_by bytea NOT NULL, nn_u uuid NOT NULL, nn_j jsonb NOT NULL, nn_d date NOT NULL, nn_t time NOT NULL, nn_f float8 NOT NULL, nn_a int[] NOT NULL, nn_m money NOT NULL, nn_iv interval NOT NULL, nn_bit bit(3) NOT NULL, nn_b1 bit(1) NOT NULL, nn_p point NOT NULL, nn_h hstore NOT NULL, nn_e mood NOT NULL, nn_i8 int8 NOT NULL, nn_x xml NOT NULL, nn_inet inet NOT NULL, nn_ttz timetz NOT NULL, dt text NOT NULL DEFAULT 'hello', dn numeric(5,2) NOT NULL DEFAULT 1.5, dd timestamp DEFAULT '2020-01-01 00:00:00', dnow timestamptz NOT NULL DEFAULT now(), ds text DEFAULT 'x', PRIMARY KEY (k2, id));
+CREATE TABLE t_toast (id int PRIMARY KEY, n int, t text, by bytea, j jsonb, at text[], vc varchar, x xml, h hstore, nu numeric, ai int[], nn text NOT NULL);
+ALTER TABLE t_toast ALTER t SET STORAGE EXTERNAL, ALTER by SET STORAGE EXTERNAL, ALTER j SET STORAGE EXTERNAL, ALTER at SET STORAGE EXTERNAL, ALTER vc SET STORAGE EXTERNAL, ALTER x SET STORAGE EXTERNAL, ALTER h SET STORAGE EXTERNAL, ALTER ai SET STORAGE EXTERNAL, ALTER nu SET STORAGE EXTERNAL, ALTER nn SET STORAGE EXTERNAL;
+CREATE TABLE t_full (id int PRIMARY KEY, v text, n int NOT NULL); ALTER TABLE t_full REPLICA IDENTITY FULL;
+CREATE TABLE t_nokey (a int, b text);
+CREATE TABLE t_nokeyfull (a int, b text); ALTER TABLE t_nokeyfull REPLICA IDENTITY FULL;
+CREATE TABLE t_idx (a int NOT NULL, b text NOT NULL, c int); CREATE UNIQUE INDEX t_idx_b ON t_idx(b); ALTER TABLE t_idx REPLICA IDENTITY USING INDEX t_idx_b;
+CREATE TABLE t_key (a uuid, b timestamptz, c numeric(8,3), d date, e text, f bytea, v int, PRIMARY KEY (a,b,c,d,e,f));
+CREATE TABLE "we.ird ""T" ("Col x" int PRIMARY KEY, "é ü" text, "a/b-c" text);
+CREATE TABLE t_tr (id int PRIMARY KEY);

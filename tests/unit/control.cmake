@@ -1,0 +1,3 @@
+if(TARGET tr_control)
+  tr_test(unit_control unit/control.c LIBS tr_control)
+endif()
