@@ -62,13 +62,13 @@ def make_changes(db, count, first_id):
     """count changes in transactions of TXN_ROWS: half inserts, four tenths updates, a tenth deletes."""
     db.execute("""
         do $$
-        declare at bigint := %d; done bigint := 0;
+        declare base bigint := %d; done bigint := 0;
         begin
             while done < %d loop
-                insert into bench select i, %s from generate_series(at, at + %d) i;
-                update bench set status = 'paid', amount = amount + 1 where id between at and at + %d;
-                delete from bench where id between at + %d and at + %d;
-                at := at + %d; done := done + %d;
+                insert into bench select i, %s from generate_series(base, base + %d) i;
+                update bench set status = 'paid', amount = amount + 1 where id between base and base + %d;
+                delete from bench where id between base + %d and base + %d;
+                base := base + %d; done := done + %d;
                 commit;
             end loop;
         end $$""" % (first_id, count, VALUES, TXN_ROWS // 2 - 1, TXN_ROWS * 4 // 10 - 1,
