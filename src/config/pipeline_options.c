@@ -33,14 +33,13 @@ const struct tr_option tr_pipeline_option_table[] = {
     {.name = "schema.change.behavior",
      .type = TR_OPT_ENUM,
      .offset = AT(schema_behavior),
-     .default_text = "lenient",
+     .default_text = "evolve",
      .values = behaviors,
-     .help =
-         "What happens when a source table changes. exception: stop. evolve: change the target "
-         "in the same way, stop when that fails. try_evolve: as evolve, but go on when that "
-         "fails. lenient: change the target so that nothing is lost (a dropped column stays, a "
-         "change of type keeps the old column under another name). ignore: the target keeps its "
-         "columns."},
+     .help = "What of a schema change reaches the target. evolve: the target follows the source. "
+             "try_evolve: the same, and a change that the target cannot take is logged and left out. "
+             "lenient (Flink CDC's default): nothing is taken away from the target: a dropped or "
+             "renamed column stays, nullable; tables are not dropped or truncated. ignore: the "
+             "target keeps its columns. exception: a change stops the pipeline."},
     {.name = "route-mode",
      .type = TR_OPT_ENUM,
      .offset = AT(route_mode),
@@ -88,7 +87,7 @@ const struct tr_option tr_pipeline_option_table[] = {
     {.name = "buffer.memory",
      .type = TR_OPT_SIZE,
      .offset = AT(buffer_memory_bytes),
-     .default_text = "64MB",
+     .default_text = "32MB",
      .min = 8 * MIB,
      .max = 65536 * MIB,
      .help = "Memory for changes between source and sink. When it is full the source is read no "
