@@ -1,0 +1,6 @@
+tr_test(unit_base_memory unit/base_memory.c LIBS tr_base)
+tr_test(unit_base_ring unit/base_ring.c LIBS tr_base)
+tr_test(unit_base_log unit/base_log.c LIBS tr_base)
+tr_test(unit_base_failpoint unit/base_failpoint.c LIBS tr_base)
+tr_test(unit_base_fs unit/base_fs.c LIBS tr_base)
+tr_test(unit_base_error unit/base_error.c LIBS tr_base)
