@@ -1,0 +1,274 @@
+/* Inside of the SQLite sink, shared by its files only.
+ *
+ *   sqlite_sink.c     options, open, validate, load_marks, drop, writer life, the ops table
+ *   sqlite_write.c    rows, transactions, flush
+ *   sqlite_tables.c   cache of prepared statements per schema version
+ *   sqlite_marks.c    the position table
+ *   sqlite_apply.c    schema changes
+ *   sqlite_convert.c  values after a type change
+ *   sqlite_shape.c    what a target table looks like, and what is wrong with it
+ *   sqlite_value.c    cells ↔ SQLite's values
+ *   sqlite_scan.c     reading back in key order
+ *   sqlite_errors.c   SQLite's result codes → error codes */
+#ifndef TR_SINK_SQLITE_INTERNAL_H
+#define TR_SINK_SQLITE_INTERNAL_H
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/metric.h"
+#include "base/outbuf.h"
+#include "tailrace/sink.h"
+
+#define SQLITE_COLUMNS_MAX 2000 /* SQLite's default SQLITE_MAX_COLUMN */
+#define POSITION_TABLE "tailrace_position"
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum sqlite_synchronous { SYNC_FULL, SYNC_NORMAL };
+enum sqlite_journal { JOURNAL_WAL, JOURNAL_DELETE };
+
+struct sqlite_options {
+    const char *path;
+    int synchronous; /* enum sqlite_synchronous */
+    int journal;     /* enum sqlite_journal */
+    bool create_tables;
+    int64_t busy_timeout_ms;
+    int64_t cache_bytes;
+    int64_t commit_rows;
+    int64_t commit_ms;
+};
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+/* How a logical type lies in the file. */
+enum sqlite_storage {
+    STORE_BOOL, /* INTEGER 0 or 1 */
+    STORE_INT,  /* INTEGER */
+    STORE_UINT, /* INTEGER, above int64 TEXT */
+    STORE_REAL, /* REAL; NaN is TEXT 'NaN', negative zero is BLOB '-0' */
+    STORE_TEXT, /* the canonical text */
+    STORE_TSTZ, /* the canonical text with +00:00 for +00, which SQLite's date functions read */
+    STORE_BLOB  /* BLOB */
+};
+enum sqlite_affinity { AFF_INTEGER, AFF_TEXT, AFF_BLOB, AFF_REAL, AFF_NUMERIC };
+
+struct sqlite_value {
+    int kind; /* SQLITE_NULL, SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB */
+    int64_t integer;
+    double real;
+    const char *ptr;
+    size_t len;
+};
+enum sqlite_store_result { STORED, STORE_MALFORMED, STORE_NO_MEMORY };
+
+enum sqlite_storage tr_sqlite_storage(enum tr_type type);
+/* Declared type of a column that the sink makes. */
+const char *tr_sqlite_declared(enum tr_type type);
+enum sqlite_affinity tr_sqlite_affinity(const char *declared);
+/* Whether values of `type` survive a column of this affinity unchanged (and in order, for a key). */
+bool tr_sqlite_affinity_keeps(enum sqlite_affinity affinity, enum tr_type type, bool in_key);
+/* Cell (NULL, TEXT or BINARY) → value; may point into the cell or into scratch. */
+enum sqlite_store_result tr_sqlite_store(enum tr_type type, const struct tr_cell *cell,
+                                         struct tr_arena *scratch, struct sqlite_value *value);
+/* Value → canonical cell; may point into the value or into scratch. false: no memory. */
+bool tr_sqlite_load(enum tr_type type, const struct sqlite_value *value, struct tr_arena *scratch,
+                    struct tr_cell *cell);
+/* Shortest text that reads back to the same number, as PostgreSQL 12+ prints it. */
+void tr_sqlite_format_real(double real, bool single, char buf[32]);
+int tr_sqlite_bind(sqlite3_stmt *stmt, int index, const struct sqlite_value *value);
+/* An SQL literal. */
+void tr_sqlite_literal(struct tr_outbuf *sql, const struct sqlite_value *value);
+/* Collations tailrace_decimal and tailrace_time and the function tailrace_convert. */
+int tr_sqlite_register(sqlite3 *db);
+int tr_sqlite_register_convert(sqlite3 *db);
+/* Does a type change alter how existing values are stored or printed? */
+bool tr_sqlite_conversion_needed(const struct tr_column *before, const struct tr_column *after);
+/* Appends tailrace_convert("column", …). */
+void tr_sqlite_convert_call(struct tr_outbuf *sql, const char *name, const struct tr_column *before,
+                            const struct tr_column *after);
+/* "name" with quotes doubled. */
+void tr_sqlite_quote(struct tr_outbuf *sql, const char *name);
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+enum tr_status tr_sqlite_fail(struct tr_error *err, sqlite3 *db, int rc, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+enum tr_status tr_sqlite_no_memory(struct tr_error *err);
+/* Runs SQL text; `what` completes "could not …". */
+enum tr_status tr_sqlite_exec(sqlite3 *db, const char *sql, const char *what, struct tr_error *err);
+enum tr_status tr_sqlite_exec_buf(sqlite3 *db, struct tr_outbuf *sql, const char *what,
+                                  struct tr_error *err);
+enum tr_status tr_sqlite_prepare(sqlite3 *db, const char *sql, bool persistent, sqlite3_stmt **stmt,
+                                 const char *what, struct tr_error *err);
+
+/* ---- shapes --------------------------------------------------------------------------------- */
+
+struct shape_column {
+    const char *name;
+    const char *declared;
+    const char *default_sql; /* or NULL */
+    enum sqlite_affinity affinity;
+    bool not_null;
+    bool generated;
+    int pk; /* 1-based place in the primary key, 0 none */
+};
+/* What the file holds under a table's name. */
+struct shape {
+    struct tr_arena arena;
+    const char *name; /* as stored */
+    const char *sql;
+    bool is_view;
+    struct shape_column *columns;
+    size_t count;
+    int pk_count;
+};
+/* TR_END: there is no such table. On TR_OK free it with tr_sqlite_shape_free. */
+enum tr_status tr_sqlite_shape_load(sqlite3 *db, const char *name, struct shape *shape,
+                                    struct tr_error *err);
+void tr_sqlite_shape_free(struct shape *shape);
+/* Index of a column (case-insensitive as SQLite is), -1 when absent. */
+int tr_sqlite_shape_column(const struct shape *shape, const char *name);
+/* Name and columns alone: what can be said without the file. */
+enum tr_status tr_sqlite_check_names(const struct tr_table *table, struct tr_error *err);
+/* The existing target against the table, in the order: name, key, extra columns, types. */
+enum tr_status tr_sqlite_check_target(sqlite3 *db, const struct tr_table *table,
+                                      const struct shape *shape, struct tr_error *err);
+/* Only the types: the first column whose values would change, -1 if none. */
+int tr_sqlite_check_types(const struct tr_table *table, const struct shape *shape);
+/* Can the table be made anew without losing a constraint that the sink did not make? */
+bool tr_sqlite_shape_is_plain(const struct shape *shape);
+void tr_sqlite_create_sql(struct tr_outbuf *sql, const struct tr_table *table);
+
+/* ---- the sink ------------------------------------------------------------------------------- */
+
+struct sqlite_sink {
+    const struct sqlite_options *options;
+    char *path;     /* absolute */
+    char *folder;   /* of path */
+    char *pipeline;
+    bool checking;
+    _Atomic bool interrupted; /* ends a wait for a lock */
+    sqlite3 *db;    /* marks, validate and scans; NULL when checking and the file is absent */
+};
+
+/* Opens a connection with the sink's settings. create: make the file when absent. */
+enum tr_status tr_sqlite_connect(struct sqlite_sink *sink, bool create, bool writing, sqlite3 **db,
+                                 struct tr_error *err);
+enum tr_status tr_sqlite_position_table(sqlite3 *db, struct tr_error *err);
+
+/* ---- pending marks -------------------------------------------------------------------------- */
+
+#define MARKS_PENDING_MAX 256 /* more are written into the open transaction at once */
+struct pending_mark {
+    char key[TR_MARK_KEY_BYTES_MAX + 1];
+    size_t key_len;
+    char *value;
+    size_t value_len, value_capacity;
+};
+struct pending_marks {
+    struct pending_mark *items; /* MARKS_PENDING_MAX slots, value buffers kept */
+    size_t count;
+    sqlite3_stmt *set, *erase, *erase_prefix;
+    const char *pipeline; /* the sink's */
+};
+enum tr_status tr_sqlite_marks_open(struct pending_marks *marks, sqlite3 *db, const char *pipeline,
+                                    struct tr_error *err);
+void tr_sqlite_marks_close(struct pending_marks *marks);
+/* TR_AGAIN: no slot is free; write them first. */
+enum tr_status tr_sqlite_marks_add(struct pending_marks *marks, const struct tr_mark *mark,
+                                   struct tr_error *err);
+enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db, struct tr_error *err);
+
+/* ---- tables --------------------------------------------------------------------------------- */
+
+#define TABLE_CACHE_MAX 256 /* schema versions with prepared statements */
+#define TABLE_CACHE_BUCKETS 512
+#define VARIANTS_MAX 16     /* statements for rows with missing cells, per schema version */
+
+enum variant_kind {
+    VARIANT_UPSERT,     /* insert the columns of the mask, on conflict update them */
+    VARIANT_UPDATE,     /* set the columns of the mask but the key, by key */
+    VARIANT_UPDATE_KEY, /* set the columns of the mask, the key too, by key */
+    VARIANT_FIND,       /* keyless: rowid of one row that equals the columns of the mask */
+    VARIANT_UPDATE_ROW  /* keyless: set the columns of the mask by rowid */
+};
+struct table_variant {
+    enum variant_kind kind;
+    uint8_t *mask; /* a byte a column */
+    sqlite3_stmt *stmt;
+    uint64_t used_at;
+};
+struct table_entry {
+    const struct tr_table *table; /* reference held */
+    struct table_entry *next;     /* in its bucket */
+    uint64_t used_at;
+    enum tr_type *types;      /* per column */
+    const char *rowid_name;   /* keyless */
+    sqlite3_stmt *upsert;     /* all columns */
+    sqlite3_stmt *update;     /* all columns but the key, by key; NULL when there are none */
+    sqlite3_stmt *erase;      /* by key; keyless: by rowid */
+    sqlite3_stmt *truncate;
+    struct table_variant variants[VARIANTS_MAX];
+    uint8_t *mask; /* scratch of the current row, a byte a column */
+};
+/* Which source table writes into a target name. */
+struct table_owner {
+    char *target, *namespace, *schema;
+};
+
+struct sqlite_writer {
+    struct sqlite_sink *sink;
+    sqlite3 *db;
+    sqlite3_stmt *begin, *commit;
+    struct pending_marks marks;
+    struct table_entry *buckets[TABLE_CACHE_BUCKETS];
+    size_t entry_count;
+    uint64_t clock; /* counts look-ups: least recently used */
+    struct table_entry *last;
+    struct table_owner *owners;
+    size_t owner_count, owner_capacity;
+    struct tr_arena scratch; /* reset per row */
+    struct tr_outbuf sql;
+    bool in_transaction; /* ours is open */
+    bool inside_source;  /* rows or DDL came since the last COMMIT event */
+    int64_t txn_rows, txn_begin_ms;
+    uint64_t accepted_seq;   /* last COMMIT event */
+    uint64_t committed_seq;  /* visible in the file */
+    _Atomic uint64_t durable_seq;
+    int wal_fd; /* for fdatasync; -1 not open */
+    bool poisoned;
+    struct tr_error poison; /* what broke the writer: every later call repeats it */
+    int64_t rows_missing;   /* since the last metric update */
+};
+
+enum tr_status tr_sqlite_entry(struct sqlite_writer *writer, const struct tr_table *table,
+                               struct table_entry **entry, struct tr_error *err);
+enum tr_status tr_sqlite_variant(struct sqlite_writer *writer, struct table_entry *entry,
+                                 enum variant_kind kind, sqlite3_stmt **stmt, struct tr_error *err);
+/* Forgets every statement on this target name (NULL: all). */
+void tr_sqlite_entries_drop(struct sqlite_writer *writer, const char *target);
+/* Registers the table as the one that writes into its target; refuses a second one. */
+enum tr_status tr_sqlite_own(struct sqlite_writer *writer, const struct tr_table_id *id,
+                             struct tr_error *err);
+void tr_sqlite_disown(struct sqlite_writer *writer, const struct tr_table_id *id);
+void tr_sqlite_owners_free(struct sqlite_writer *writer);
+
+enum tr_status tr_sqlite_begin(struct sqlite_writer *writer, struct tr_error *err);
+enum tr_status tr_sqlite_commit(struct sqlite_writer *writer, struct tr_error *err);
+/* After an error: rolls back and poisons unless the error concerns one row or one change only. */
+enum tr_status tr_sqlite_broken(struct sqlite_writer *writer, struct tr_error *err);
+
+enum tr_status tr_sqlite_writer_apply(void *writer, const struct tr_event *event,
+                                      struct tr_error *err);
+enum tr_status tr_sqlite_writer_write(void *writer, const struct tr_event *events,
+                                      size_t event_count, struct tr_error *err);
+enum tr_status tr_sqlite_writer_flush(void *writer, int timeout_ms, struct tr_error *err);
+uint64_t tr_sqlite_writer_durable_seq(void *writer);
+
+extern struct tr_metric tr_sqlite_metric_commits, tr_sqlite_metric_rows, tr_sqlite_metric_missing,
+    tr_sqlite_metric_syncs;
+extern const struct tr_scan_ops tr_sqlite_scan;
+
+#endif
