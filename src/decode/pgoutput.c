@@ -61,6 +61,8 @@ struct tr_pgoutput {
 
     uint64_t prev_commit_lsn;
     uint64_t last_end_lsn;
+    uint64_t
+        last_wal_start;     /* the server sends Relation messages with position 0: they take this */
     uint32_t truncate_done; /* oids of a Truncate that an earlier batch took; 0 = none under way */
 };
 
@@ -96,6 +98,7 @@ void tr_pgoutput_reset(struct tr_pgoutput *decoder)
     decoder->has_origin = false;
     decoder->prev_commit_lsn = 0;
     decoder->last_end_lsn = 0;
+    decoder->last_wal_start = 0;
     decoder->truncate_done = 0;
 }
 
@@ -778,10 +781,12 @@ enum tr_status tr_pgoutput_decode(struct tr_pgoutput *decoder, struct tr_slice p
         if (payload.ptr == NULL)
             return out_of_memory(err);
     }
+    if (wal_start != 0)
+        decoder->last_wal_start = wal_start;
     struct message message = {.decoder = decoder,
                               .cursor = tr_cursor_of(payload.ptr + 1, payload.len - 1),
                               .batch = batch,
-                              .wal_start = wal_start,
+                              .wal_start = decoder->last_wal_start,
                               .recv_ts_us = recv_ts_us};
     uint32_t event_count = batch->event_count;
     enum tr_status status = dispatch(&message, kind, err);

@@ -1,2 +1,5 @@
 tr_test(unit_decode_pgoutput unit/decode_pgoutput.c unit/decode_support.c LIBS tr_decode)
 tr_test(unit_decode_pgcopy unit/decode_pgcopy.c LIBS tr_decode)
+tr_test(unit_decode_pg_types unit/decode_pg_types.c LIBS tr_decode)
+tr_test(unit_event_schema_diff unit/event_schema_diff.c LIBS tr_event)
+tr_test(unit_event_table_text unit/event_table_text.c LIBS tr_event)

@@ -394,7 +394,7 @@ static void malformed_rows(void **state)
     give_bad(f, "behind its end");
     row_message(f, 'U', OID);
     put_tuple(f, 'K', "=1", "n", "n");
-    give_bad(f, "cut short");
+    give_bad(f, "no new row");
     row_message(f, 'D', OID);
     put_tuple(f, 'N', "=1", "n", "n");
     give_bad(f, "no old row");

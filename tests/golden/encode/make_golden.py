@@ -57,7 +57,7 @@ def main():
         rows = psql(options, f"""select a.attname, t.typname, a.atttypmod, a.attnotnull
             from pg_attribute a join pg_type t on t.oid = a.atttypid
             where a.attrelid = '{table}'::regclass and a.attnum > 0 order by a.attnum""")
-        for line in rows.splitlines():
+        for line in rows.strip("\n").split("\n"):
             name, typname, typmod, notnull = line.split("|")
             array = typname.startswith("_")
             base = typname[1:] if array else typname
@@ -83,7 +83,7 @@ def main():
         for column in columns:
             print("C", *column)
         copied = psql(options, f"copy (select * from {table} order by id) to stdout")
-        for line in copied.splitlines():
+        for line in copied.strip("\n").split("\n"):
             id = int(line.split("\t")[0])
             if id not in seen:
                 continue

@@ -29,3 +29,10 @@ INSERT INTO t_nokeyfull VALUES (1,'a');
 INSERT INTO t_idx VALUES (1,'a',1);
 INSERT INTO t_key VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11','2020-01-01 01:02:03.5+00',1.5,'2020-01-01','a"b','\x01',1);
 INSERT INTO "we.ird ""T" VALUES (1,'ü','x');
+-- from here on while Debezium streams; the rows above come through the log by an update of their key
+UPDATE t_num SET id=id+1000; UPDATE t_text SET id=id+1000; UPDATE t_time SET id=id+1000; UPDATE t_bin SET id=id+1000; UPDATE t_arr SET id=id+1000; UPDATE t_rng SET id=id+1000;
+INSERT INTO t_x VALUES (1,1.50,5,1200,'2020-01-01 00:00:00.5+00','2020-01-01 00:00:00.55+00','{2020-01-01 00:00:00.5+00,infinity,2020-01-01 00:00:00+00}','{2020-01-01 00:00:00+00}','{2020-01-01 00:00:00.123}','{00:00:00.123}','{1.50,100.00,1200,0.00,0.0010}','00:00:00+00',true,'1.500000 sec','{1,1e7,-0.0}','x','{"\\x00"}',NULL,NULL,'a.b','{1}');
+INSERT INTO t_x(id,n,ns) VALUES (2,100.00,0),(3,0.00,0),(4,1200,100),(5,-0.0,0),(6,1e20,0),(7,0.0010,0);
+INSERT INTO t_x(id,n) VALUES (20,'NaN'); INSERT INTO t_x(id,ns) VALUES (21,'NaN'); INSERT INTO t_x(id,n) VALUES (22,'Infinity');
+INSERT INTO t_x(id,n,ns) VALUES (23,'-Infinity','1');
+INSERT INTO t_x(id,na,tza) VALUES (24,'{NaN,1}','{-infinity}');

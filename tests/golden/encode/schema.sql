@@ -16,3 +16,4 @@ CREATE TABLE t_idx (a int NOT NULL, b text NOT NULL, c int); CREATE UNIQUE INDEX
 CREATE TABLE t_key (a uuid, b timestamptz, c numeric(8,3), d date, e text, f bytea, v int, PRIMARY KEY (a,b,c,d,e,f));
 CREATE TABLE "we.ird ""T" ("Col x" int PRIMARY KEY, "é ü" text, "a/b-c" text);
 CREATE TABLE t_tr (id int PRIMARY KEY);
+CREATE TABLE t_x (id int primary key, n numeric, ns numeric(5,0), nneg numeric(5,-2), tz0 timestamptz(0), tz1 timestamptz(1), tza timestamptz[], tza0 timestamptz(0)[], tsa3 timestamp(3)[], ta3 time(3)[], na numeric[], ttz0 timetz(0), bb bool, it interval, fa float8[], vc varchar(10), aby bytea[], ha hstore[], u uuid, dom ltree, x int8[]);
