@@ -118,8 +118,13 @@ class Ddl(Case):
                    self.run_)
         self.assertNotIn("d", sqlite_columns(self.target, "t"))
 
-    def test_lenient_is_the_default(self):
+    def test_evolve_is_the_default(self):
         self.start(None)
+        self.db.statements("alter table t drop column b", "insert into t (id) values (650)")
+        self.equal()
+
+    def test_lenient_takes_nothing_away(self):
+        self.start("lenient")
         self.db.statements("alter table t add column d int", "update t set d = id",
                            "alter table t drop column b", "insert into t (id, a) values (600, 1)")
         wait_equal(lambda: sqlite_equal(self.db, "t", self.target, names=["id", "a", "c", "d"]),
