@@ -1,44 +1,44 @@
 /* One line a connector. */
 #include "registry.h"
 
-#ifdef TR_WITH_POSTGRES
-#include "sink/postgres/postgres.h"
+#define NO_LIBPQ "built without libpq (package libpq-dev)"
+
+#ifdef TR_WITH_POSTGRES_SOURCE
 #include "source/postgres/postgres.h"
+#define POSTGRES_SOURCE &tr_source_postgres, NULL
+#else
+#define POSTGRES_SOURCE NULL, NO_LIBPQ
 #endif
-#ifdef TR_WITH_SQLITE
+#ifdef TR_WITH_POSTGRES_SINK
+#include "sink/postgres/postgres.h"
+#define POSTGRES_SINK &tr_sink_postgres, NULL
+#else
+#define POSTGRES_SINK NULL, NO_LIBPQ
+#endif
+#ifdef TR_WITH_SQLITE_SINK
 #include "sink/sqlite/sqlite.h"
+#define SQLITE_SINK &tr_sink_sqlite, NULL
+#else
+#define SQLITE_SINK NULL, "built without sqlite3 (package libsqlite3-dev)"
 #endif
-#ifdef TR_WITH_KAFKA
+#ifdef TR_WITH_KAFKA_SINK
 #include "sink/kafka/kafka.h"
+#define KAFKA_SINK &tr_sink_kafka, NULL
+#else
+#define KAFKA_SINK NULL, "built without librdkafka (package librdkafka-dev)"
 #endif
 #include "sink/file/file.h"
 #include "sink/null/null.h"
 
-#ifdef TR_WITH_POSTGRES
-#define POSTGRES(ops) &ops, NULL
-#else
-#define POSTGRES(ops) NULL, "built without libpq (package libpq-dev)"
-#endif
-#ifdef TR_WITH_SQLITE
-#define SQLITE(ops) &ops, NULL
-#else
-#define SQLITE(ops) NULL, "built without sqlite3 (package libsqlite3-dev)"
-#endif
-#ifdef TR_WITH_KAFKA
-#define KAFKA(ops) &ops, NULL
-#else
-#define KAFKA(ops) NULL, "built without librdkafka (package librdkafka-dev)"
-#endif
-
 const struct tr_source_entry tr_sources[] = {
-    {"postgres", "postgresql", POSTGRES(tr_source_postgres)},
+    {"postgres", "postgresql", POSTGRES_SOURCE},
     {NULL, NULL, NULL, NULL},
 };
 
 const struct tr_sink_entry tr_sinks[] = {
-    {"sqlite", NULL, SQLITE(tr_sink_sqlite)},
-    {"postgres", "postgresql", POSTGRES(tr_sink_postgres)},
-    {"kafka", NULL, KAFKA(tr_sink_kafka)},
+    {"sqlite", NULL, SQLITE_SINK},
+    {"postgres", "postgresql", POSTGRES_SINK},
+    {"kafka", NULL, KAFKA_SINK},
     {"file", NULL, &tr_sink_file, NULL},
     {"stdout", "print", &tr_sink_stdout, NULL},
     {"null", "blackhole", &tr_sink_null, NULL},
