@@ -185,16 +185,19 @@ bool tr_timetz_parse(const char *text, size_t len, int64_t *us)
     int64_t local, east;
     if (!read_clock(&reader, 2, &local) || !read_zone(&reader, &east) || reader.at != reader.end)
         return false;
-    int64_t utc = local - east;
-    *us = utc - floor_div(utc, TR_US_PER_DAY) * TR_US_PER_DAY;
+    int64_t of_day = (local - east) % TR_US_PER_DAY;
+    *us = of_day < 0 ? of_day + TR_US_PER_DAY : of_day;
     return true;
 }
 
-bool tr_timestamp_parse(const char *text, size_t len, int64_t *us, enum tr_instant_kind *kind)
+bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant)
 {
-    *kind = TR_FINITE;
-    if (infinite(text, len, kind)) {
-        *us = *kind == TR_INFINITE ? TR_TIMESTAMP_INFINITY_US : TR_TIMESTAMP_NEG_INFINITY_US;
+    instant->kind = TR_FINITE;
+    if (infinite(text, len, &instant->kind)) {
+        bool future = instant->kind == TR_INFINITE;
+        int64_t us = future ? TR_TIMESTAMP_INFINITY_US : TR_TIMESTAMP_NEG_INFINITY_US;
+        instant->days = floor_div(us, TR_US_PER_DAY);
+        instant->us_of_day = us % TR_US_PER_DAY + (future ? 0 : TR_US_PER_DAY);
         return true;
     }
     bool bc = cut_bc(text, &len);
@@ -204,8 +207,22 @@ bool tr_timestamp_parse(const char *text, size_t len, int64_t *us, enum tr_insta
         return false;
     if (reader.at != reader.end && (!read_zone(&reader, &east) || reader.at != reader.end))
         return false;
-    return !__builtin_mul_overflow(days, TR_US_PER_DAY, us) &&
-           !__builtin_add_overflow(*us, clock - east, us);
+    int64_t carry = floor_div(clock - east, TR_US_PER_DAY);
+    instant->days = days + carry;
+    instant->us_of_day = clock - east - carry * TR_US_PER_DAY;
+    return true;
+}
+
+int64_t tr_instant_us(const struct tr_instant *instant)
+{
+    int64_t us;
+    if (instant->kind != TR_FINITE)
+        return instant->kind == TR_INFINITE ? TR_TIMESTAMP_INFINITY_US
+                                            : TR_TIMESTAMP_NEG_INFINITY_US;
+    if (__builtin_mul_overflow(instant->days, TR_US_PER_DAY, &us) ||
+        __builtin_add_overflow(us, instant->us_of_day, &us))
+        return instant->days < 0 ? INT64_MIN : INT64_MAX;
+    return us;
 }
 
 /* One `N unit` of an interval's date part; false at anything else. */
@@ -324,12 +341,12 @@ void tr_iso_time(struct tr_outbuf *out, int64_t us, int fraction_digits)
     tr_outbuf_bytes(out, text, len);
 }
 
-void tr_iso_timestamp(struct tr_outbuf *out, int64_t us, char separator, int fraction_digits)
+void tr_iso_timestamp(struct tr_outbuf *out, const struct tr_instant *instant, char separator,
+                      int fraction_digits)
 {
-    int64_t days = floor_div(us, TR_US_PER_DAY);
-    tr_iso_date(out, days);
+    tr_iso_date(out, instant->days);
     tr_outbuf_byte(out, separator);
-    tr_iso_time(out, us - days * TR_US_PER_DAY, fraction_digits);
+    tr_iso_time(out, instant->us_of_day, fraction_digits);
 }
 
 void tr_iso_interval(struct tr_outbuf *out, const struct tr_interval *interval)

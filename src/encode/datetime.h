@@ -32,8 +32,16 @@ bool tr_date_parse(const char *text, size_t len, int64_t *days, enum tr_instant_
 bool tr_time_parse(const char *text, size_t len, int64_t *us);
 /* µs since midnight UTC, within a day. */
 bool tr_timetz_parse(const char *text, size_t len, int64_t *us);
-/* µs since 1970-01-01 00:00 (UTC when there is a zone). Infinite: the constants above. */
-bool tr_timestamp_parse(const char *text, size_t len, int64_t *us, enum tr_instant_kind *kind);
+/* In UTC when there is a zone. Days and time apart, since the last thirty of PostgreSQL's years do not
+ * fit into 64 bits of µs since 1970. */
+struct tr_instant {
+    enum tr_instant_kind kind;
+    int64_t days;      /* since 1970-01-01 */
+    int64_t us_of_day;
+};
+bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant);
+/* µs since 1970-01-01 00:00; saturates. Infinite: the constants above. */
+int64_t tr_instant_us(const struct tr_instant *instant);
 
 struct tr_interval {
     int64_t months, days, us;
@@ -47,7 +55,8 @@ void tr_iso_date(struct tr_outbuf *out, int64_t days);
 /* 12:34:56[.ffffff]; fraction_digits -1: as many as are needed. us is within a day. */
 void tr_iso_time(struct tr_outbuf *out, int64_t us, int fraction_digits);
 /* date, separator, time */
-void tr_iso_timestamp(struct tr_outbuf *out, int64_t us, char separator, int fraction_digits);
+void tr_iso_timestamp(struct tr_outbuf *out, const struct tr_instant *instant, char separator,
+                      int fraction_digits);
 /* P1Y2M3DT4H5M6.78S, every part written */
 void tr_iso_interval(struct tr_outbuf *out, const struct tr_interval *interval);
 

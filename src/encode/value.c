@@ -368,24 +368,23 @@ static bool write_time(enum tr_shape_kind kind, const char *text, size_t len, st
 static bool write_timestamp(const struct tr_shape *shape, enum tr_shape_kind kind, const char *text,
                             size_t len, struct tr_outbuf *out)
 {
-    int64_t us;
-    enum tr_instant_kind instant;
-    if (!tr_timestamp_parse(text, len, &us, &instant))
+    struct tr_instant instant;
+    if (!tr_timestamp_parse(text, len, &instant))
         return false;
     switch (kind) {
     case TR_SHAPE_TIMESTAMP_MS:
     case TR_SHAPE_TIMESTAMP_US:
     case TR_SHAPE_TIMESTAMP_NS:
-        tr_outbuf_i64(out, scaled(us, kind));
+        tr_outbuf_i64(out, scaled(tr_instant_us(&instant), kind));
         return true;
     default:
         break;
     }
     tr_outbuf_byte(out, '"');
-    if (instant != TR_FINITE && kind != TR_SHAPE_TIMESTAMP_ISO_ZONE) {
+    if (instant.kind != TR_FINITE && kind != TR_SHAPE_TIMESTAMP_ISO_ZONE) {
         tr_outbuf_bytes(out, text, len);
     } else {
-        tr_iso_timestamp(out, us, shape->separator,
+        tr_iso_timestamp(out, &instant, shape->separator,
                          kind == TR_SHAPE_TIMESTAMPTZ_ISO ? shape->fraction_digits : -1);
         if (kind != TR_SHAPE_TIMESTAMP_ISO)
             tr_outbuf_byte(out, 'Z');

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/log.h"
 #include "base/outbuf.h"
 #include "encode/encode.h"
 #include "encode/format_options.h"
@@ -262,5 +263,6 @@ static void test_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden)};
+    tr_log_set_level(TR_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
