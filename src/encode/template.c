@@ -167,7 +167,7 @@ enum tr_status tr_template_get(struct tr_template_cache *cache, const struct tr_
         else if (set[oldest] != NULL && set[way]->used < set[oldest]->used)
             oldest = way;
     }
-    struct tr_template *made;
+    struct tr_template *made = NULL;
     if (template_new(cache, table, &made, err) != TR_OK)
         return TR_FAIL;
     if (cache->last == set[oldest])
