@@ -39,14 +39,16 @@
 #include "decode/pgoutput_relations.h"
 
 #define PG_EPOCH_US INT64_C(946684800000000) /* 2000-01-01 after 1970-01-01 */
-#define VALUE_BYTES_MAX (UINT32_C(1) << 30)  /* PostgreSQL's own limit of a value */
+#define MESSAGE_BYTES_MAX INT32_MAX          /* of PostgreSQL's frontend/backend protocol */
+#define TEXT_HEADER_BYTES 5                  /* 't' and the length */
 #define COLUMNS_MAX 1664                     /* PostgreSQL's MaxTupleAttributeNumber */
 #define IDENTITY_FLAG 1
 
 struct tr_pgoutput {
     struct tr_pgoutput_callbacks callbacks;
     struct tr_pgoutput_relations relations;
-    struct tr_pgoutput_column *columns; /* scratch for a Relation message: COLUMNS_MAX of them */
+    struct tr_pgoutput_entry *last_entry; /* of the last row; NULL when the map has changed */
+    struct tr_pgoutput_column *columns;   /* scratch for a Relation message: COLUMNS_MAX of them */
 
     bool in_transaction;
     bool has_origin;
@@ -94,6 +96,7 @@ enum tr_status tr_pgoutput_new(const struct tr_pgoutput_callbacks *callbacks,
 void tr_pgoutput_reset(struct tr_pgoutput *decoder)
 {
     tr_pgoutput_relations_clear(&decoder->relations);
+    decoder->last_entry = NULL;
     decoder->in_transaction = false;
     decoder->has_origin = false;
     decoder->prev_commit_lsn = 0;
@@ -247,7 +250,33 @@ static enum tr_status hold_table(struct tr_batch *batch, struct tr_pgoutput_entr
 
 /* ---- tuples --------------------------------------------------------------------------------- */
 
-/* One tuple into cells[table->column_count]. Failures are left in the message. */
+/* A value that is neither text nor NULL, or none at all. NULL after a failure, which is left in the
+ * message. */
+static const char *read_odd_value(struct message *message, const struct tr_column *column,
+                                  const char *at, struct tr_cell *cell)
+{
+    struct tr_cursor *cursor = &message->cursor;
+    cursor->at = at;
+    char kind = (char)tr_cursor_u8(cursor);
+    *cell = (struct tr_cell){.state = TR_CELL_NULL};
+    if (cursor->failed)
+        return NULL;
+    if (kind == 'u') {
+        cell->state = TR_CELL_UNCHANGED;
+    } else if (kind == 't' || kind == 'b') {
+        cell->len = tr_cursor_u32(cursor);
+        cell->ptr = tr_cursor_bytes(cursor, cell->len);
+        cell->state = kind == 't' ? TR_CELL_TEXT : TR_CELL_BINARY;
+        if (kind == 'b' && column->type != TR_T_BYTES)
+            message->why = "it holds a binary value, which was not asked for";
+    } else if (kind != 'n') {
+        message->why = "it holds a value of an unknown kind";
+    }
+    return cursor->failed || message->why != NULL ? NULL : cursor->at;
+}
+
+/* One tuple into cells[table->column_count]. Failures are left in the message. The loop is the
+ * hottest of all: text and NULL are read here, everything else elsewhere. */
 static void read_tuple(struct message *message, const struct tr_table *table, struct tr_cell *cells)
 {
     uint32_t count = tr_cursor_u16(&message->cursor);
@@ -256,41 +285,30 @@ static void read_tuple(struct message *message, const struct tr_table *table, st
         return;
     }
     const char *at = message->cursor.at, *end = message->cursor.end;
-    for (uint32_t i = 0; i < count; i++) {
-        if (at == end)
-            goto cut;
-        char kind = *at++;
-        if (kind == 't' || kind == 'b') {
-            if (end - at < 4)
-                goto cut;
-            uint32_t len = tr_load_u32(at);
-            at += 4;
-            if ((size_t)(end - at) < len || len > VALUE_BYTES_MAX)
-                goto cut;
-            cells[i].ptr = at;
-            cells[i].len = len;
-            cells[i].state = TR_CELL_TEXT;
-            at += len;
-            if (__builtin_expect(kind == 'b', 0)) {
-                if (table->columns[i].type != TR_T_BYTES) {
-                    message->why = "it holds a binary value, which was not asked for";
-                    return;
-                }
-                cells[i].state = TR_CELL_BINARY;
+    for (struct tr_cell *cell = cells, *stop = cells + count; cell < stop; cell++) {
+        if (__builtin_expect(end - at >= TEXT_HEADER_BYTES && *at == 't', 1)) {
+            uint32_t len = tr_load_u32(at + 1);
+            at += TEXT_HEADER_BYTES;
+            if (__builtin_expect((size_t)(end - at) < len, 0)) {
+                message->cursor.failed = true;
+                return;
             }
-        } else if (kind == 'n') {
-            cells[i] = (struct tr_cell){.state = TR_CELL_NULL};
-        } else if (kind == 'u') {
-            cells[i] = (struct tr_cell){.state = TR_CELL_UNCHANGED};
-        } else {
-            message->why = "it holds a value of an unknown kind";
-            return;
+            cell->ptr = at;
+            cell->len = len;
+            cell->state = TR_CELL_TEXT;
+            at += len;
+            continue;
         }
+        if (at != end && *at == 'n') {
+            *cell = (struct tr_cell){.state = TR_CELL_NULL};
+            at++;
+            continue;
+        }
+        at = read_odd_value(message, &table->columns[cell - cells], at, cell);
+        if (at == NULL)
+            return;
     }
     message->cursor.at = at;
-    return;
-cut:
-    message->cursor.failed = true;
 }
 
 /* The old row behind 'K' or 'O'. */
@@ -350,7 +368,10 @@ static enum tr_status row_relation(struct message *message, struct tr_pgoutput_e
         return malformed(message, "row", err);
     if (!decoder->in_transaction)
         return tr_fail(err, TR_E_PG_PROTOCOL, "the server sent a row outside a transaction");
-    struct tr_pgoutput_entry *entry = tr_pgoutput_relations_find(&decoder->relations, oid);
+    struct tr_pgoutput_entry *entry = decoder->last_entry;
+    if (entry == NULL || entry->oid != oid)
+        entry = tr_pgoutput_relations_find(&decoder->relations, oid);
+    decoder->last_entry = entry;
     if (entry == NULL)
         return tr_fail(err, TR_E_PG_PROTOCOL,
                        "the server sent a row of the table with oid %" PRIu32
@@ -676,6 +697,7 @@ static enum tr_status decode_relation(struct message *message, struct tr_error *
         for (uint32_t i = 0; i < relation.column_count; i++)
             entry.identity[i] = relation.columns[i].in_replica_identity;
     }
+    decoder->last_entry = NULL;
     if (tr_pgoutput_relations_put(&decoder->relations, &entry, err) != TR_OK)
         return TR_FAIL;
     if (!stamp_appended(message, event_count))
@@ -771,8 +793,9 @@ enum tr_status tr_pgoutput_decode(struct tr_pgoutput *decoder, struct tr_slice p
                                   uint64_t wal_start, int64_t recv_ts_us, struct tr_batch *batch,
                                   struct tr_error *err)
 {
-    if (payload.len == 0)
-        return tr_fail(err, TR_E_PG_PROTOCOL, "the server sent an empty replication message");
+    if (payload.len == 0 || payload.len > MESSAGE_BYTES_MAX)
+        return tr_fail(err, TR_E_PG_PROTOCOL, "the server sent a replication message of %zu bytes",
+                       payload.len);
     char kind = payload.ptr[0];
     if (decoder->truncate_done != 0 && kind != 'T')
         return tr_fail(err, TR_E_INTERNAL, "a Truncate was not gone on with by the same message");
