@@ -16,6 +16,9 @@
  * Below a copy's LSN (soft_lsn, skip_lsn) the target is ahead of the log already: there the columns get
  * the names that the copy gave them, what the target lacks is added, and nothing else is changed.
  *
+ * With publish_via_partition_root the server describes a partition too, though its rows come under the
+ * root's name. Such a table stays silent until a row proves otherwise (it was attached only later).
+ *
  * Thread: the stream's. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -394,16 +397,81 @@ static void set_known(struct tr_pg_source *source, struct tr_pg_known *known, st
     known->dirty = true;
 }
 
+/* Has the relation an ancestor that is captured? */
+static enum tr_status under_captured_root(struct tr_pg_source *source, uint32_t oid, bool *under,
+                                          struct tr_error *err)
+{
+    char oid_text[16];
+    PGresult *rows = NULL;
+    const char *params[] = {oid_text};
+    *under = false;
+    if (source->server.version < 130000)
+        return TR_OK;
+    (void)snprintf(oid_text, sizeof oid_text, "%u", oid);
+    if (tr_pg_query(&source->sql, "read a partition's root",
+                    "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_ancestors($1::oid) a "
+                    "JOIN pg_catalog.pg_class c ON c.oid = a.relid "
+                    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                    "WHERE a.relid <> $1::oid",
+                    1, params, &rows, err) != TR_OK)
+        return TR_FAIL;
+    for (int row = 0; row < PQntuples(rows); row++) {
+        struct tr_table_id id = {source->settings.database, tr_pg_text(rows, row, 0),
+                                 tr_pg_text(rows, row, 1)};
+        *under |= tr_pg_settings_match(&source->settings, &id);
+    }
+    PQclear(rows);
+    return TR_OK;
+}
+
 static enum tr_status new_table(struct tr_pg_source *source, struct tr_table *table,
                                 struct tr_batch *batch, struct tr_error *err)
 {
     struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
     struct tr_pg_known *known;
-    if (tr_pg_known_add(source, table, 0, 0, &known, err) != TR_OK)
+    bool silent;
+    if (under_captured_root(source, (uint32_t)table->source_id, &silent, err) != TR_OK ||
+        tr_pg_known_add(source, table, 0, 0, &known, err) != TR_OK)
         return TR_FAIL;
+    known->silent = silent;
+    if (silent) {
+        source->known.silent_count++;
+        return TR_OK;
+    }
     known->dirty = true;
     source->known.dirty_count++;
     return send_change(batch, table, &create, err);
+}
+
+enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batch *batch,
+                                     uint32_t index, struct tr_error *err)
+{
+    struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
+    struct tr_event row = batch->events[index], *added;
+    struct tr_pg_known *known;
+    if (row.table == NULL || row.op == TR_OP_SCHEMA)
+        return TR_OK;
+    if (tr_pg_known_find(source, (uint32_t)row.table->source_id, &known, err) != TR_OK)
+        return TR_FAIL;
+    if (known == NULL || !known->silent)
+        return TR_OK;
+    known->silent = false;
+    source->known.silent_count--;
+    known->dirty = true;
+    source->known.dirty_count++;
+    if (tr_batch_schema_change(batch, known->table, &create, &added, err) != TR_OK)
+        return TR_FAIL;
+    const struct tr_schema_change *change = added->change;
+    memmove(&batch->events[index + 1], &batch->events[index],
+            (batch->event_count - 1 - index) * sizeof row);
+    row.op = TR_OP_SCHEMA; /* stamped like the row */
+    row.table = known->table;
+    row.before = row.after = NULL;
+    row.raw = (struct tr_slice){NULL, 0};
+    row.flags = 0;
+    row.change = change;
+    batch->events[index] = row;
+    return TR_OK;
 }
 
 enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
@@ -420,6 +488,8 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
     if (known == NULL && !tr_pg_settings_match(&source->settings, &id))
         return TR_OK;
     const struct tr_table *before = known == NULL ? NULL : known->table;
+    if (known != NULL && known->silent)
+        before = NULL; /* nobody was told of it */
     bool soft = known != NULL && (commit_lsn < known->soft_lsn || commit_lsn < known->skip_lsn);
     if (build_with_retry(source, relation, before, soft, &now, err) != TR_OK)
         return TR_FAIL;
@@ -427,6 +497,8 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
     enum tr_status status;
     if (known == NULL)
         status = new_table(source, now, batch, err);
+    else if (known->silent)
+        status = TR_OK;
     else if (soft)
         status = commit_lsn < known->skip_lsn ? TR_OK : send_missing(before, now, batch, err);
     else
@@ -435,7 +507,10 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
         tr_table_unref(now);
         return TR_FAIL;
     }
-    if (known != NULL && !soft) {
+    if (known != NULL && known->silent) {
+        tr_table_unref(known->table);
+        known->table = tr_table_ref(now);
+    } else if (known != NULL && !soft) {
         bool same = !changed && before->column_count == now->column_count &&
                     before->replica_identity == now->replica_identity &&
                     before->key_is_primary == now->key_is_primary;

@@ -20,12 +20,14 @@ struct tr_pg_known {
     uint64_t skip_lsn; /* rows of transactions that commit before it are in the copy already */
     uint64_t soft_lsn; /* schema changes of such transactions are in the copy already */
     bool dirty;        /* its mark has to ride on the next commit */
+    bool silent;       /* a partition of a captured root: announced only if a row comes under its name */
 };
 struct tr_pg_known_list {
     struct tr_pg_known *items;
     size_t count, capacity;
     size_t dirty_count;
     size_t bound_count; /* with skip_lsn or soft_lsn */
+    size_t silent_count;
 };
 
 struct tr_pg_progress {
@@ -96,6 +98,9 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
                                       const struct tr_pgoutput_relation *relation,
                                       uint64_t commit_lsn, struct tr_batch *batch,
                                       const struct tr_table **table, struct tr_error *err);
+/* Puts the CREATE_TABLE of a silent table behind the events before index, if the event there is its. */
+enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batch *batch,
+                                     uint32_t index, struct tr_error *err);
 /* Which attribute each column of a Relation message is (0: cannot be told). `before` may be NULL. */
 enum tr_status tr_pg_align(const struct tr_pgoutput_relation *relation,
                            const struct tr_pg_attrs *attrs, const struct tr_table *before,

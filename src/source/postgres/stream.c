@@ -351,6 +351,10 @@ static enum tr_status finish_events(struct tr_pg_source *source, struct tr_batch
         drop_copied(source, batch, from);
     if (batch->event_count == from)
         return TR_OK;
+    for (uint32_t i = from; source->known.silent_count > 0 && i < batch->event_count; i++) {
+        if (tr_pg_announce_silent(source, batch, i, err) != TR_OK)
+            return TR_FAIL;
+    }
     struct tr_event *last = &batch->events[batch->event_count - 1];
     if (last->op != TR_OP_COMMIT)
         return TR_OK;
