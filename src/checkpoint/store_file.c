@@ -1,4 +1,5 @@
-/* Checkpoints in the pipeline's state folder. Thread: one at a time (the control thread).
+/* Checkpoints in the pipeline's state folder. Threads: any; a mutex makes them take turns, since a
+ * savepoint may be asked for on the control socket while a checkpoint is saved.
  *
  *   lock                               flock for as long as the store is open: one process a folder
  *   checkpoint-00000000000000000042    a generation (20 digits, the highest number is the newest)
@@ -17,6 +18,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,7 @@
 #define FILE_MODE 0600u
 
 struct tr_checkpoint_store {
+    pthread_mutex_t turn; /* over what follows, and over the folder */
     char *location;
     char *pipeline_name;
     unsigned keep_count;
@@ -174,6 +177,7 @@ static void store_close(struct tr_checkpoint_store *store)
         (void)close(store->lock_fd);
     if (store->dir_fd >= 0)
         (void)close(store->dir_fd);
+    (void)pthread_mutex_destroy(&store->turn);
     tr_outbuf_free(&store->text);
     free(store->location);
     free(store->pipeline_name);
@@ -221,6 +225,7 @@ static enum tr_status file_open(const char *location, const char *pipeline_name,
     struct tr_checkpoint_store *store = calloc(1, sizeof *store);
     if (store == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the checkpoint store");
+    (void)pthread_mutex_init(&store->turn, NULL);
     store->dir_fd = store->lock_fd = -1;
     store->keep_count = keep_count < TR_CHECKPOINT_KEEP_MIN   ? TR_CHECKPOINT_KEEP_MIN
                         : keep_count > TR_CHECKPOINT_KEEP_MAX ? TR_CHECKPOINT_KEEP_MAX
@@ -312,8 +317,8 @@ static enum tr_status fail_corrupt(const struct tr_checkpoint_store *store,
                    store->location, name, good, good);
 }
 
-static enum tr_status file_load(struct tr_checkpoint_store *store, struct tr_state *marks,
-                                struct tr_error *err)
+static enum tr_status store_load(struct tr_checkpoint_store *store, struct tr_state *marks,
+                                 struct tr_error *err)
 {
     struct generations list;
     if (list_generations(store, &list, err) != TR_OK)
@@ -405,8 +410,8 @@ static void prune(struct tr_checkpoint_store *store)
     store->pruned = true;
 }
 
-static enum tr_status file_save(struct tr_checkpoint_store *store, const struct tr_state *marks,
-                                struct tr_error *err)
+static enum tr_status store_save(struct tr_checkpoint_store *store, const struct tr_state *marks,
+                                 struct tr_error *err)
 {
     static const struct tr_fs_failpoints failpoints = {"checkpoint.write", "checkpoint.before_rename",
                                                        "checkpoint.after_rename"};
@@ -454,9 +459,9 @@ static int write_savepoint(struct tr_checkpoint_store *store, int dir_fd, char *
     return EEXIST;
 }
 
-static enum tr_status file_savepoint(struct tr_checkpoint_store *store, const struct tr_state *marks,
-                                     const char *path, char *path_out, size_t path_out_size,
-                                     struct tr_error *err)
+static enum tr_status store_savepoint(struct tr_checkpoint_store *store,
+                                      const struct tr_state *marks, const char *path, char *path_out,
+                                      size_t path_out_size, struct tr_error *err)
 {
     char folder[PATH_MAX], name[80] = "";
     int len = path != NULL ? snprintf(folder, sizeof folder, "%s", path)
@@ -491,7 +496,7 @@ static enum tr_status file_savepoint(struct tr_checkpoint_store *store, const st
     return TR_OK;
 }
 
-static enum tr_status file_drop(struct tr_checkpoint_store *store, struct tr_error *err)
+static enum tr_status store_drop(struct tr_checkpoint_store *store, struct tr_error *err)
 {
     struct generations list;
     if (list_generations(store, &list, err) != TR_OK)
@@ -513,6 +518,44 @@ static enum tr_status file_drop(struct tr_checkpoint_store *store, struct tr_err
     store->generation = 0;
     store->pruned = false;
     return TR_OK;
+}
+
+/* ---- the contract: one caller at a time ------------------------------------------------------ */
+
+static enum tr_status file_load(struct tr_checkpoint_store *store, struct tr_state *marks,
+                                struct tr_error *err)
+{
+    (void)pthread_mutex_lock(&store->turn);
+    enum tr_status status = store_load(store, marks, err);
+    (void)pthread_mutex_unlock(&store->turn);
+    return status;
+}
+
+static enum tr_status file_save(struct tr_checkpoint_store *store, const struct tr_state *marks,
+                                struct tr_error *err)
+{
+    (void)pthread_mutex_lock(&store->turn);
+    enum tr_status status = store_save(store, marks, err);
+    (void)pthread_mutex_unlock(&store->turn);
+    return status;
+}
+
+static enum tr_status file_savepoint(struct tr_checkpoint_store *store, const struct tr_state *marks,
+                                     const char *path, char *path_out, size_t path_out_size,
+                                     struct tr_error *err)
+{
+    (void)pthread_mutex_lock(&store->turn);
+    enum tr_status status = store_savepoint(store, marks, path, path_out, path_out_size, err);
+    (void)pthread_mutex_unlock(&store->turn);
+    return status;
+}
+
+static enum tr_status file_drop(struct tr_checkpoint_store *store, struct tr_error *err)
+{
+    (void)pthread_mutex_lock(&store->turn);
+    enum tr_status status = store_drop(store, err);
+    (void)pthread_mutex_unlock(&store->turn);
+    return status;
 }
 
 const struct tr_checkpoint_ops tr_checkpoint_file_ops = {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -291,6 +292,51 @@ static void drop_removes_every_generation(void **state)
     tr_state_free(&marks);
 }
 
+/* A savepoint is asked for on another thread while checkpoints are saved. */
+struct saver {
+    int failures;
+    struct tr_checkpoint_store *store;
+};
+
+static void *save_many(void *arg)
+{
+    struct tr_state marks;
+    struct tr_error error;
+    struct saver *saver = arg;
+    tr_state_init(&marks);
+    for (unsigned i = 1; i <= 100; i++) {
+        char value[32];
+        (void)snprintf(value, sizeof value, "0/%X", i);
+        if (tr_state_set(&marks, "lsn", value, &error) != TR_OK ||
+            OPS->save(saver->store, &marks, &error) != TR_OK)
+            saver->failures++;
+    }
+    tr_state_free(&marks);
+    return NULL;
+}
+
+static void threads_take_turns(void **state)
+{
+    (void)state;
+    struct saver shared = {0, open_store(2)};
+    pthread_t thread;
+    struct tr_state marks;
+    char path[PATH_MAX];
+    tr_state_init(&marks);
+    save_lsn(shared.store, 0);
+    assert_int_equal(pthread_create(&thread, NULL, save_many, &shared), 0);
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(OPS->load(shared.store, &marks, &err), TR_OK);
+        assert_int_equal(OPS->savepoint(shared.store, &marks, NULL, path, sizeof path, &err), TR_OK);
+    }
+    (void)pthread_join(thread, NULL);
+    assert_int_equal(shared.failures, 0);
+    tr_state_free(&marks);
+    OPS->close(shared.store);
+    expect_lsn(100);
+    assert_true(file_exists(generation_path(101)));
+}
+
 /* ---- faults ---------------------------------------------------------------------------------- */
 
 static int save_until_killed(void *ctx)
@@ -457,6 +503,7 @@ int main(void)
         TEST(unusable_folder),
         TEST(savepoints_stay_and_can_be_put_back),
         TEST(drop_removes_every_generation),
+        TEST(threads_take_turns),
         TEST(killed_at_each_step),
         TEST(faults_leave_the_last_one),
         TEST(full_in_mid_write),

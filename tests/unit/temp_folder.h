@@ -60,6 +60,7 @@ static inline bool file_exists(const char *path)
 static inline char *file_read(const char *path, size_t *len)
 {
     FILE *file = fopen(path, "rb");
+    *len = 0;
     if (file == NULL)
         return NULL;
     (void)fseek(file, 0, SEEK_END);
