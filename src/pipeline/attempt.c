@@ -101,7 +101,7 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     engine->reader_count = readers > TR_SNAPSHOT_READERS_MAX ? TR_SNAPSHOT_READERS_MAX : readers;
     if (batches < TR_POOL_BATCHES_MIN + engine->reader_count)
         batches = TR_POOL_BATCHES_MIN + engine->reader_count;
-    if (tr_pool_init(&engine->pool, batches, err) != TR_OK)
+    if (tr_batch_pool_init(&engine->pool, batches, err) != TR_OK)
         return TR_FAIL;
     tr_log(TR_LOG_INFO, "the pipeline is open",
            "source=%s sinks=%u batches=%u memory_bound_bytes=%zu snapshot_readers=%u "
@@ -371,7 +371,7 @@ static void leave(struct tr_engine *engine)
     (void)pthread_mutex_unlock(&engine->source_lock);
     ops->close(source);
     if (engine->pool.total > 0)
-        tr_pool_free(&engine->pool);
+        tr_batch_pool_free(&engine->pool);
 }
 
 enum tr_status tr_engine_attempt(struct tr_engine *engine, struct tr_error *err)

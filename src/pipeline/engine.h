@@ -49,16 +49,16 @@ enum tr_phase {
 };
 
 /* ---- pool.c ---- */
-struct tr_pool {
+struct tr_batch_pool {
     pthread_mutex_t lock;
     struct tr_batch *free[TR_POOL_BATCHES_MAX];
     unsigned free_count, total;
     struct tr_bell bell; /* rung when a batch comes back */
 };
-enum tr_status tr_pool_init(struct tr_pool *pool, unsigned batch_count, struct tr_error *err);
-void tr_pool_free(struct tr_pool *pool);
-struct tr_batch *tr_pool_take(struct tr_pool *pool); /* NULL: none free */
-void tr_pool_give(struct tr_pool *pool, struct tr_batch *batch);
+enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count, struct tr_error *err);
+void tr_batch_pool_free(struct tr_batch_pool *pool);
+struct tr_batch *tr_batch_pool_take(struct tr_batch_pool *pool); /* NULL: none free */
+void tr_batch_pool_give(struct tr_batch_pool *pool, struct tr_batch *batch);
 
 /* ---- ack.c ---- */
 struct tr_ack_mark {
@@ -169,7 +169,7 @@ struct tr_engine {
     unsigned branch_count;
     struct tr_reader readers[TR_READERS_MAX];
     unsigned reader_count;
-    struct tr_pool pool;
+    struct tr_batch_pool pool;
     struct tr_bell bell; /* the control thread's */
     struct tr_state state; /* merged marks of what is durable */
     bool state_dirty;

@@ -1,9 +1,9 @@
 /* The fixed pool of batches that bounds the pipeline's memory. Any thread. */
 #include "pipeline/engine.h"
 
-enum tr_status tr_pool_init(struct tr_pool *pool, unsigned batch_count, struct tr_error *err)
+enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count, struct tr_error *err)
 {
-    *pool = (struct tr_pool){0};
+    *pool = (struct tr_batch_pool){0};
     (void)pthread_mutex_init(&pool->lock, NULL);
     if (batch_count > TR_POOL_BATCHES_MAX)
         batch_count = TR_POOL_BATCHES_MAX;
@@ -16,7 +16,7 @@ enum tr_status tr_pool_init(struct tr_pool *pool, unsigned batch_count, struct t
     return TR_OK;
 }
 
-void tr_pool_free(struct tr_pool *pool)
+void tr_batch_pool_free(struct tr_batch_pool *pool)
 {
     for (unsigned i = 0; i < pool->free_count; i++)
         tr_batch_free(pool->free[i]);
@@ -25,7 +25,7 @@ void tr_pool_free(struct tr_pool *pool)
     (void)pthread_mutex_destroy(&pool->lock);
 }
 
-struct tr_batch *tr_pool_take(struct tr_pool *pool)
+struct tr_batch *tr_batch_pool_take(struct tr_batch_pool *pool)
 {
     struct tr_batch *batch = NULL;
     (void)pthread_mutex_lock(&pool->lock);
@@ -35,7 +35,7 @@ struct tr_batch *tr_pool_take(struct tr_pool *pool)
     return batch;
 }
 
-void tr_pool_give(struct tr_pool *pool, struct tr_batch *batch)
+void tr_batch_pool_give(struct tr_batch_pool *pool, struct tr_batch *batch)
 {
     tr_batch_reset(batch);
     (void)pthread_mutex_lock(&pool->lock);

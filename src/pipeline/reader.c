@@ -24,7 +24,7 @@ static struct tr_batch *next_batch(struct tr_reader *reader)
     while (!must_end(engine)) {
         uint32_t ticket = tr_bell_ticket(&engine->pool.bell);
         if (!atomic_load(&engine->paused)) {
-            struct tr_batch *batch = tr_pool_take(&engine->pool);
+            struct tr_batch *batch = tr_batch_pool_take(&engine->pool);
             if (batch != NULL)
                 return batch;
         }
@@ -47,7 +47,7 @@ static enum tr_status hand_on(struct tr_reader *reader, struct tr_batch *batch, 
     struct tr_engine *engine = reader->engine;
     struct tr_ack_record *record;
     if (tr_ack_record_new(batch, engine->branch_count, &record, err) != TR_OK) {
-        tr_pool_give(&engine->pool, batch);
+        tr_batch_pool_give(&engine->pool, batch);
         return TR_FAIL;
     }
     batch->owner = record;
@@ -100,12 +100,12 @@ static void *reader_main(void *arg)
         if (must_end(engine))
             break;
         if (atomic_load(&engine->paused) && batch != NULL) {
-            tr_pool_give(&engine->pool, batch);
+            tr_batch_pool_give(&engine->pool, batch);
             batch = NULL;
         }
     }
     if (batch != NULL)
-        tr_pool_give(&engine->pool, batch);
+        tr_batch_pool_give(&engine->pool, batch);
     atomic_store(&reader->ended, true);
     tr_bell_ring(&engine->bell);
     return NULL;

@@ -170,7 +170,7 @@ static enum tr_status take_batch(struct tr_branch *branch, struct tr_batch *batc
     if (status == TR_OK && record != NULL)
         status = pending_add(branch, branch->seq_commit, record, err);
     if (atomic_fetch_sub(&batch->refs, 1) == 1)
-        tr_pool_give(&engine->pool, batch);
+        tr_batch_pool_give(&engine->pool, batch);
     return status;
 }
 
@@ -285,7 +285,7 @@ void tr_branch_clear(struct tr_branch *branch)
         struct tr_batch *batch;
         while (branch->rings[i].slots != NULL && (batch = tr_ring_pop(&branch->rings[i])) != NULL) {
             if (atomic_fetch_sub(&batch->refs, 1) == 1)
-                tr_pool_give(&branch->engine->pool, batch);
+                tr_batch_pool_give(&branch->engine->pool, batch);
         }
         tr_ring_free(&branch->rings[i]);
     }
