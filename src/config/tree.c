@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/quoted.h"
+
 struct diagnostic {
     bool taken;
     uint32_t line, column;
@@ -23,6 +25,8 @@ struct diagnostic {
 struct builder {
     struct tr_pool *pool;
     const char *name;
+    const char *input; /* what libfyaml reads */
+    size_t input_len;
     struct tr_node *root;
     struct tr_node *stack[TR_TREE_DEPTH_MAX];
     unsigned depth;
@@ -147,15 +151,16 @@ static enum tr_status scan_text(const char *text, size_t len, const char *name,
     return TR_OK;
 }
 
-static void note_place(struct builder *b, struct fy_event *event, bool quoted)
+/* marked: begins with a quote or a *, which libfyaml's mark leaves out. */
+static void note_place(struct builder *b, struct fy_event *event, bool marked)
 {
     const struct fy_mark *mark = fy_event_start_mark(event);
     if (mark == NULL || mark->line < 0 || mark->column < 0)
         return; /* an absent value: its key's place is near enough */
     b->last_line = (uint32_t)mark->line + 1;
     b->last_column = (uint32_t)mark->column + 1;
-    if (quoted && b->last_column > 1)
-        b->last_column--; /* libfyaml points behind the quote */
+    if (marked && b->last_column > 1)
+        b->last_column--;
 }
 
 static enum tr_status refuse(const struct builder *b, const char *what, const char *hint,
@@ -255,26 +260,44 @@ static enum tr_status add_key(struct builder *b, const char *text, struct tr_err
     return TR_OK;
 }
 
+/* Quoted scalars are read here from the input, because libfyaml 0.7 gives wrong texts for some: for
+ * '' followed by '', and for \\ before an escaped line end. */
+static char *scalar_text(const struct builder *b, struct fy_event *event,
+                         enum fy_scalar_style style, size_t *len)
+{
+    if (style != FYSS_SINGLE_QUOTED && style != FYSS_DOUBLE_QUOTED) {
+        const char *raw = fy_token_get_text(event->scalar.value, len);
+        if (raw == NULL)
+            return NULL;
+        *len = strnlen(raw, *len); /* an empty block at the input's end comes as one NUL */
+        return tr_pool_strndup(b->pool, raw, *len);
+    }
+    const struct fy_mark *mark = fy_event_start_mark(event);
+    char quote = style == FYSS_SINGLE_QUOTED ? '\'' : '"';
+    if (mark == NULL || mark->input_pos == 0 || mark->input_pos > b->input_len ||
+        b->input[mark->input_pos - 1] != quote)
+        return NULL;
+    return tr_quoted_text(b->pool, quote, b->input + mark->input_pos, b->input + b->input_len, len);
+}
+
 static enum tr_status add_scalar(struct builder *b, struct fy_event *event, struct tr_error *err)
 {
     enum fy_scalar_style style = fy_token_scalar_style(event->scalar.value);
     size_t len = 0;
-    const char *raw = fy_token_get_text(event->scalar.value, &len);
-    if (raw == NULL)
-        len = 0;
-    if (len > 0 && memchr(raw, '\0', len) != NULL)
+    char *text = scalar_text(b, event, style, &len);
+    if (text == NULL)
+        return tr_fail(err, TR_E_CONFIG_SYNTAX, "%s:%u:%u: the value could not be read", b->name,
+                       b->last_line, b->last_column);
+    if (len > 0 && memchr(text, '\0', len) != NULL)
         return refuse(b, "the value holds a NUL character", "Remove the \\0 escape.", err);
     for (size_t i = 0; i < len;) { /* escapes can make what the text itself may not hold */
-        unsigned char c = (unsigned char)raw[i];
-        unsigned size = c < 0x80 ? 1 : utf8_length((const unsigned char *)raw + i, len - i);
+        unsigned char c = (unsigned char)text[i];
+        unsigned size = c < 0x80 ? 1 : utf8_length((const unsigned char *)text + i, len - i);
         if (size == 0)
             return refuse(b, "the value's escapes do not make valid UTF-8 text",
                           "Check its \\x and \\u escapes.", err);
         i += size;
     }
-    char *text = tr_pool_strndup(b->pool, raw, len);
-    if (text == NULL)
-        return no_memory(err);
     struct tr_node *parent = top(b), *node;
     if (parent != NULL && parent->kind == TR_NODE_MAPPING && b->pending == NULL)
         return add_key(b, text, err);
@@ -308,7 +331,9 @@ static enum tr_status take_event(struct builder *b, struct fy_event *event, stru
     }
     enum fy_scalar_style style =
         event->type == FYET_SCALAR ? fy_token_scalar_style(event->scalar.value) : FYSS_PLAIN;
-    note_place(b, event, style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED);
+    note_place(b, event,
+               style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED ||
+                   event->type == FYET_ALIAS);
     if (anchor != NULL)
         return refuse(b, "anchors (&name) are not accepted", alias_hint, err);
     if (tag != NULL)
@@ -414,6 +439,8 @@ enum tr_status tr_tree_parse(struct tr_pool *pool, const char *text, size_t len,
     }
     if (scan_text(text, len, name, err) != TR_OK)
         return TR_FAIL;
+    b.input = text;
+    b.input_len = len;
     struct fy_diag_cfg diag_cfg;
     fy_diag_cfg_default(&diag_cfg);
     diag_cfg.fp = NULL;
