@@ -164,7 +164,9 @@ enum tr_event_flags {
     TR_EV_SNAPSHOT_LAST_IN_TABLE = 32,
     TR_EV_IDLE = 64,             /* COMMIT: no transaction, only a position that moved */
     TR_EV_SNAPSHOT = 128,        /* READ, SCHEMA and COMMIT that belong to the snapshot */
-    TR_EV_TRUNCATE_FOR_RELOAD = 256 /* TRUNCATE made by the source to copy a table again; always applied */
+    TR_EV_TRUNCATE_FOR_RELOAD = 256, /* TRUNCATE made by the source to copy a table again; always applied */
+    TR_EV_SNAPSHOT_LAST = 512,    /* last row of the whole snapshot, where the source can know it */
+    TR_EV_SNAPSHOT_FIRST_IN_TABLE = 1024
 };
 
 struct tr_schema_change;

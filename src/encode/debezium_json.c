@@ -77,10 +77,14 @@ static const char *snapshot_word(const struct tr_event *event)
 {
     if (event->op != TR_OP_READ)
         return "false";
-    if ((event->flags & TR_EV_SNAPSHOT_FIRST) != 0)
-        return "first";
+    if ((event->flags & TR_EV_SNAPSHOT_LAST) != 0)
+        return "last";
     if ((event->flags & TR_EV_SNAPSHOT_LAST_IN_TABLE) != 0)
         return "last_in_data_collection";
+    if ((event->flags & TR_EV_SNAPSHOT_FIRST) != 0)
+        return "first";
+    if ((event->flags & TR_EV_SNAPSHOT_FIRST_IN_TABLE) != 0)
+        return "first_in_data_collection";
     return "true";
 }
 
