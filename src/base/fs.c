@@ -17,10 +17,7 @@
 
 #define LOCK_TEXT_BYTES_MAX 32
 
-bool tr_fs_is_full(int error)
-{
-    return error == ENOSPC || error == EDQUOT || error == EFBIG;
-}
+bool tr_fs_is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
 int tr_fs_mkdirs(const char *path, unsigned mode)
 {
@@ -130,13 +127,10 @@ static int sync_fd(int fd)
     return 0;
 }
 
-int tr_fs_sync_dir(int dir_fd)
-{
-    return sync_fd(dir_fd);
-}
+int tr_fs_sync_dir(int dir_fd) { return sync_fd(dir_fd); }
 
-static int write_temp(int dir_fd, const char *temp_name, unsigned mode, const void *data, size_t len,
-                      const char *failpoint)
+static int write_temp(int dir_fd, const char *temp_name, unsigned mode, const void *data,
+                      size_t len, const char *failpoint)
 {
     int fd = openat(dir_fd, temp_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
                     (mode_t)mode);

@@ -6,11 +6,11 @@
  *   checkpoint.tmp                     one being written; a leftover is removed by open
  *   savepoints/savepoint-TIME-NUMBER   copies that retention leaves alone
  *
- * The text is that of event/marks_text.h. A save writes a new file and renames it, so that the newest
- * generation is whole at every moment; older ones are removed only after that. A generation that is
- * damaged is never skipped silently: going back is a decision about repeats, and a person's. The
- * number in the name decides which is the newest, so that a savepoint can be put back by copying it
- * under a higher number. */
+ * The text is that of event/marks_text.h. A save writes a new file and renames it, so that the
+ * newest generation is whole at every moment; older ones are removed only after that. A generation
+ * that is damaged is never skipped silently: going back is a decision about repeats, and a
+ * person's. The number in the name decides which is the newest, so that a savepoint can be put back
+ * by copying it under a higher number. */
 #include "checkpoint/store_file.h"
 
 #include <dirent.h>
@@ -88,7 +88,8 @@ static enum tr_status fail_io(const struct tr_checkpoint_store *store, const cha
     if (error == EACCES || error == EPERM || error == EROFS || error == ENOTDIR) {
         (void)tr_fail(err, TR_E_STATE_DIR, "could not %s %s/%s", what, store->location, path);
         (void)tr_detail(err, "%s", strerror(error));
-        return tr_hint(err, "Let this user write to %s, or set TAILRACE_STATE_DIR to another folder.",
+        return tr_hint(err,
+                       "Let this user write to %s, or set TAILRACE_STATE_DIR to another folder.",
                        store->location);
     }
     (void)tr_fail(err, TR_E_CHECKPOINT_IO, "could not %s %s/%s", what, store->location, path);
@@ -159,14 +160,16 @@ static enum tr_status lock_folder(struct tr_checkpoint_store *store, struct tr_e
     if (error != EWOULDBLOCK)
         return fail_io(store, "lock", TR_CHECKPOINT_LOCK_NAME, error, err);
     long holder = tr_fs_lock_holder(store->dir_fd, TR_CHECKPOINT_LOCK_NAME);
-    (void)tr_fail(err, TR_E_ALREADY_RUNNING, "pipeline %s is already running with the state folder %s",
-                  store->pipeline_name, store->location);
+    (void)tr_fail(err, TR_E_ALREADY_RUNNING,
+                  "pipeline %s is already running with the state folder %s", store->pipeline_name,
+                  store->location);
     if (holder != 0)
         (void)tr_detail(err, "process %ld holds the lock", holder);
-    return tr_hint(err,
-                   "Stop it with `tailrace stop %s`, or give this pipeline another pipeline.name or "
-                   "TAILRACE_STATE_DIR.",
-                   store->pipeline_name);
+    return tr_hint(
+        err,
+        "Stop it with `tailrace stop %s`, or give this pipeline another pipeline.name or "
+        "TAILRACE_STATE_DIR.",
+        store->pipeline_name);
 }
 
 static void store_close(struct tr_checkpoint_store *store)
@@ -211,8 +214,9 @@ static enum tr_status open_folder(struct tr_checkpoint_store *store, struct tr_e
     return TR_OK;
 }
 
-static enum tr_status file_open(const char *location, const char *pipeline_name, unsigned keep_count,
-                                struct tr_checkpoint_store **out, struct tr_error *err)
+static enum tr_status file_open(const char *location, const char *pipeline_name,
+                                unsigned keep_count, struct tr_checkpoint_store **out,
+                                struct tr_error *err)
 {
     *out = NULL;
     if (pipeline_name[0] == '\0' || strlen(pipeline_name) > TR_MARKS_TEXT_PIPELINE_BYTES_MAX ||
@@ -259,7 +263,8 @@ static int read_generation(const struct tr_checkpoint_store *store, uint64_t gen
     int error = tr_fs_read_file(store->dir_fd, name, TR_MARKS_TEXT_BYTES_MAX, &data, &len);
     if (error == EFBIG || error == EINVAL) {
         *verdict = TR_MARKS_DAMAGED;
-        *why = error == EFBIG ? "it is longer than a checkpoint can be" : "it is not a regular file";
+        *why =
+            error == EFBIG ? "it is longer than a checkpoint can be" : "it is not a regular file";
         return 0;
     }
     if (error != 0)
@@ -308,13 +313,14 @@ static enum tr_status fail_corrupt(const struct tr_checkpoint_store *store,
                        "`tailrace drop FILE`, then `tailrace run FILE` makes a new snapshot.");
     }
     (void)tr_detail(err, "line %" PRIu32 "; the newest whole generation is %" PRIu64, line, good);
-    return tr_hint(err,
-                   "Restore the file from a copy; or `mv %s/%s /tmp/` to go on from generation "
-                   "%" PRIu64 ". A sink that keeps the position itself (SQLite, PostgreSQL, files, "
-                   "Kafka with exactly-once) then repeats nothing; any other gets the changes since "
-                   "generation %" PRIu64 " again, and if the source has let go of them it says so "
-                   "instead of leaving a gap.",
-                   store->location, name, good, good);
+    return tr_hint(
+        err,
+        "Restore the file from a copy; or `mv %s/%s /tmp/` to go on from generation "
+        "%" PRIu64 ". A sink that keeps the position itself (SQLite, PostgreSQL, files, "
+        "Kafka with exactly-once) then repeats nothing; any other gets the changes since "
+        "generation %" PRIu64 " again, and if the source has let go of them it says so "
+        "instead of leaving a gap.",
+        store->location, name, good, good);
 }
 
 static enum tr_status store_load(struct tr_checkpoint_store *store, struct tr_state *marks,
@@ -350,8 +356,9 @@ static enum tr_status store_load(struct tr_checkpoint_store *store, struct tr_st
         (void)tr_fail(err, TR_E_CHECKPOINT_FOREIGN,
                       "the checkpoint %s/%s belongs to pipeline \"%s\", not to \"%s\"",
                       store->location, name, pipeline, store->pipeline_name);
-        status = tr_hint(err, "Set pipeline.name back to \"%s\", or give \"%s\" a state folder of its "
-                              "own (TAILRACE_STATE_DIR).",
+        status = tr_hint(err,
+                         "Set pipeline.name back to \"%s\", or give \"%s\" a state folder of its "
+                         "own (TAILRACE_STATE_DIR).",
                          pipeline, store->pipeline_name);
     } else {
         store->generation = list.numbers[0];
@@ -383,7 +390,8 @@ static enum tr_status format_marks(struct tr_checkpoint_store *store, uint64_t g
                      TR_MARKS_TEXT_MARKS_MAX, TR_MARKS_TEXT_BYTES_MAX);
 }
 
-/* A failure to remove is no failure to save: it is said in the log and tried again at the next start. */
+/* A failure to remove is no failure to save: it is said in the log and tried again at the next
+ * start. */
 static void remove_generation(const struct tr_checkpoint_store *store, uint64_t generation)
 {
     char name[NAME_BYTES];
@@ -413,8 +421,8 @@ static void prune(struct tr_checkpoint_store *store)
 static enum tr_status store_save(struct tr_checkpoint_store *store, const struct tr_state *marks,
                                  struct tr_error *err)
 {
-    static const struct tr_fs_failpoints failpoints = {"checkpoint.write", "checkpoint.before_rename",
-                                                       "checkpoint.after_rename"};
+    static const struct tr_fs_failpoints failpoints = {
+        "checkpoint.write", "checkpoint.before_rename", "checkpoint.after_rename"};
     if (store->generation == UINT64_MAX)
         return tr_fail(err, TR_E_CHECKPOINT_LIMIT, "the last generation number is used up");
     uint64_t generation = store->generation + 1;
@@ -460,8 +468,8 @@ static int write_savepoint(struct tr_checkpoint_store *store, int dir_fd, char *
 }
 
 static enum tr_status store_savepoint(struct tr_checkpoint_store *store,
-                                      const struct tr_state *marks, const char *path, char *path_out,
-                                      size_t path_out_size, struct tr_error *err)
+                                      const struct tr_state *marks, const char *path,
+                                      char *path_out, size_t path_out_size, struct tr_error *err)
 {
     char folder[PATH_MAX], name[80] = "";
     int len = path != NULL ? snprintf(folder, sizeof folder, "%s", path)
@@ -486,8 +494,7 @@ static enum tr_status store_savepoint(struct tr_checkpoint_store *store,
     if (dir_fd >= 0)
         (void)close(dir_fd);
     if (error != 0) {
-        enum tr_code code =
-            tr_fs_is_full(error) ? TR_E_CHECKPOINT_DISK_FULL : TR_E_CHECKPOINT_IO;
+        enum tr_code code = tr_fs_is_full(error) ? TR_E_CHECKPOINT_DISK_FULL : TR_E_CHECKPOINT_IO;
         (void)tr_fail(err, code, "could not write a savepoint into %s", folder);
         (void)tr_detail(err, "%s", strerror(error));
         return tr_hint(err, "Give a folder that this user may write to. The pipeline goes on.");
@@ -502,7 +509,8 @@ static enum tr_status store_drop(struct tr_checkpoint_store *store, struct tr_er
     if (list_generations(store, &list, err) != TR_OK)
         return TR_FAIL;
     enum tr_status status = TR_OK;
-    /* Oldest first: a drop that is cut off leaves the newest, never an old position as the newest. */
+    /* Oldest first: a drop that is cut off leaves the newest, never an old position as the newest.
+     */
     for (size_t i = list.count; i-- > 0 && status == TR_OK;) {
         char name[NAME_BYTES];
         generation_name(list.numbers[i], name);
@@ -540,9 +548,9 @@ static enum tr_status file_save(struct tr_checkpoint_store *store, const struct 
     return status;
 }
 
-static enum tr_status file_savepoint(struct tr_checkpoint_store *store, const struct tr_state *marks,
-                                     const char *path, char *path_out, size_t path_out_size,
-                                     struct tr_error *err)
+static enum tr_status file_savepoint(struct tr_checkpoint_store *store,
+                                     const struct tr_state *marks, const char *path, char *path_out,
+                                     size_t path_out_size, struct tr_error *err)
 {
     (void)pthread_mutex_lock(&store->turn);
     enum tr_status status = store_savepoint(store, marks, path, path_out, path_out_size, err);

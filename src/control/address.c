@@ -1,5 +1,5 @@
-/* A long path is reached through /proc/self/fd/N/control.sock, where N is the open folder: no chdir,
- * which would move every thread. */
+/* A long path is reached through /proc/self/fd/N/control.sock, where N is the open folder: no
+ * chdir, which would move every thread. */
 #include "control/address.h"
 
 #include <errno.h>

@@ -17,12 +17,13 @@
 static enum tr_status fail_socket(const char *what, const char *state_dir, int error,
                                   struct tr_error *err)
 {
-    (void)tr_fail(err, TR_E_CONTROL_SOCKET, "could not %s the control socket %s/%s", what, state_dir,
-                  TR_CONTROL_SOCKET_NAME);
+    (void)tr_fail(err, TR_E_CONTROL_SOCKET, "could not %s the control socket %s/%s", what,
+                  state_dir, TR_CONTROL_SOCKET_NAME);
     (void)tr_detail(err, "%s", strerror(error));
     if (error == ENAMETOOLONG)
-        return tr_hint(err, "Set TAILRACE_STATE_DIR to a folder with a shorter path (a socket's path "
-                            "has at most 107 bytes where /proc is not mounted).");
+        return tr_hint(err,
+                       "Set TAILRACE_STATE_DIR to a folder with a shorter path (a socket's path "
+                       "has at most 107 bytes where /proc is not mounted).");
     return tr_hint(err, "Run this as the user that runs the pipeline, with the same "
                         "TAILRACE_STATE_DIR.");
 }
@@ -32,8 +33,9 @@ static enum tr_status fail_not_running(const char *state_dir, int error, struct 
     (void)tr_fail(err, TR_E_NOT_RUNNING, "no process answers on %s/%s", state_dir,
                   TR_CONTROL_SOCKET_NAME);
     (void)tr_detail(err, "%s", strerror(error));
-    return tr_hint(err, "Start the pipeline with `tailrace run FILE`, or set TAILRACE_STATE_DIR to the "
-                        "folder that it was started with.");
+    return tr_hint(err,
+                   "Start the pipeline with `tailrace run FILE`, or set TAILRACE_STATE_DIR to the "
+                   "folder that it was started with.");
 }
 
 static enum tr_status fail_timeout(const char *state_dir, int timeout_ms, struct tr_error *err)
@@ -128,8 +130,9 @@ static enum tr_status read_line(int fd, const char *state_dir, int64_t deadline_
         }
         line->len += (size_t)n;
         if (line->len > TR_CONTROL_ANSWER_BYTES_MAX)
-            return tr_fail(err, TR_E_CONTROL_PROTOCOL, "the answer on %s/%s is longer than %u bytes",
-                           state_dir, TR_CONTROL_SOCKET_NAME, TR_CONTROL_ANSWER_BYTES_MAX);
+            return tr_fail(err, TR_E_CONTROL_PROTOCOL,
+                           "the answer on %s/%s is longer than %u bytes", state_dir,
+                           TR_CONTROL_SOCKET_NAME, TR_CONTROL_ANSWER_BYTES_MAX);
     }
 }
 
@@ -141,7 +144,8 @@ enum tr_status tr_control_call(const char *state_dir, const char *request, int t
     int fd = -1;
     *answer = NULL;
     if (strchr(request, '\n') != NULL || strlen(request) >= TR_CONTROL_REQUEST_BYTES_MAX)
-        return tr_fail(err, TR_E_CONTROL_PROTOCOL, "a control request is one line of at most %u bytes",
+        return tr_fail(err, TR_E_CONTROL_PROTOCOL,
+                       "a control request is one line of at most %u bytes",
                        TR_CONTROL_REQUEST_BYTES_MAX);
     enum tr_status status = dial(state_dir, &fd, err);
     if (status == TR_OK)

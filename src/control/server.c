@@ -1,8 +1,9 @@
 /* The control socket's server: one thread, one poll loop, a bounded number of clients.
  *
- * A client is in one of two states: READING a request line (until it is whole, too long or the client
- * silent too long) or WRITING an answer. While it writes, nothing more is read from it, so a client
- * that does not read its answers cannot make us hold more than one of them. Stop rings an eventfd. */
+ * A client is in one of two states: READING a request line (until it is whole, too long or the
+ * client silent too long) or WRITING an answer. While it writes, nothing more is read from it, so a
+ * client that does not read its answers cannot make us hold more than one of them. Stop rings an
+ * eventfd. */
 #include "control/control.h"
 
 #include <errno.h>
@@ -47,7 +48,8 @@ struct tr_control_server {
 
 json_t *tr_control_ok(void) { return json_pack("{s:b}", "ok", 1); }
 
-/* A message that was cut in the middle of a character is not UTF-8: then its other bytes are '?'. */
+/* A message that was cut in the middle of a character is not UTF-8: then its other bytes are '?'.
+ */
 static json_t *text_node(const char *text)
 {
     json_t *node = json_string(text);
@@ -72,8 +74,8 @@ json_t *tr_control_refuse(enum tr_code code, const char *message)
 json_t *tr_control_refuse_error(const struct tr_error *err)
 {
     return json_pack("{s:b, s:{s:s, s:s, s:o, s:o, s:o}}", "ok", 0, "error", "code",
-                     tr_error_info(err->code)->name, "class", tr_err_class_name(err->class), "message",
-                     text_node(err->message), "detail", text_node(err->detail), "hint",
+                     tr_error_info(err->code)->name, "class", tr_err_class_name(err->class),
+                     "message", text_node(err->message), "detail", text_node(err->detail), "hint",
                      text_node(err->hint));
 }
 
@@ -94,8 +96,8 @@ static json_t *answer_line(struct tr_control_server *server, const char *line, s
 
 static void put_answer(struct client *client, json_t *answer)
 {
-    static const char fallback[] =
-        "{\"ok\":false,\"error\":{\"code\":\"INTERNAL\",\"message\":\"no answer could be made\"}}\n";
+    static const char fallback[] = "{\"ok\":false,\"error\":{\"code\":\"INTERNAL\",\"message\":"
+                                   "\"no answer could be made\"}}\n";
     char *text = answer == NULL ? NULL : json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
     tr_outbuf_clear(&client->out);
@@ -159,8 +161,8 @@ static void accept_client(struct tr_control_server *server)
 static void client_write(struct client *client)
 {
     while (is_writing(client)) {
-        ssize_t n = send(client->fd, client->out.data + client->sent, client->out.len - client->sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send(client->fd, client->out.data + client->sent,
+                         client->out.len - client->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -262,7 +264,8 @@ static void *serve(void *arg)
             (struct pollfd){.fd = stopping ? -1 : server->listen_fd, .events = POLLIN};
         polls[TR_CONTROL_CLIENTS_MAX + 1] =
             (struct pollfd){.fd = stopping ? -1 : server->stop_fd, .events = POLLIN};
-        int ready = poll(polls, TR_CONTROL_CLIENTS_MAX + 2, stopping ? STOP_GRACE_MS / 10 : POLL_MS);
+        int ready =
+            poll(polls, TR_CONTROL_CLIENTS_MAX + 2, stopping ? STOP_GRACE_MS / 10 : POLL_MS);
         int64_t now_ms = tr_clock_mono_ms();
         if (ready < 0)
             continue; /* a signal */
@@ -332,13 +335,14 @@ enum tr_status tr_control_server_start(const char *state_dir, tr_control_handler
         error = start_thread(server);
     if (error != 0) {
         tr_control_server_stop(server);
-        (void)tr_fail(err, TR_E_CONTROL_SOCKET, "could not make the control socket %s/%s", state_dir,
-                      TR_CONTROL_SOCKET_NAME);
+        (void)tr_fail(err, TR_E_CONTROL_SOCKET, "could not make the control socket %s/%s",
+                      state_dir, TR_CONTROL_SOCKET_NAME);
         (void)tr_detail(err, "%s", strerror(error));
         if (error == ENAMETOOLONG)
             return tr_hint(err, "Set TAILRACE_STATE_DIR to a folder with a shorter path.");
-        return tr_hint(err, "Set TAILRACE_STATE_DIR to a folder on a local file system that this user "
-                            "may write to.");
+        return tr_hint(err,
+                       "Set TAILRACE_STATE_DIR to a folder on a local file system that this user "
+                       "may write to.");
     }
     *out = server;
     return TR_OK;

@@ -157,7 +157,8 @@ static enum tr_marks_verdict read_header(struct reader *in, const char *magic,
 {
     struct tr_slice line;
     uint64_t version;
-    if (!next_line(in, &line) || !skip_word(&line, magic, strlen(magic)) || !skip_word(&line, " ", 1))
+    if (!next_line(in, &line) || !skip_word(&line, magic, strlen(magic)) ||
+        !skip_word(&line, " ", 1))
         return damaged(in, "its first line is not the expected one: it is another kind of file");
     if (!parse_number(line, &version) || version == 0)
         return damaged(in, "its format version is not a number");
@@ -184,7 +185,8 @@ static bool read_note(struct tr_slice line, struct tr_marks_note *note)
         return false;
     note->name = (struct tr_slice){line.ptr, (size_t)(colon - line.ptr)};
     note->value = (struct tr_slice){colon, line.len - note->name.len};
-    return is_note_name(note->name) && skip_word(&note->value, ": ", 2) && is_line_text(note->value);
+    return is_note_name(note->name) && skip_word(&note->value, ": ", 2) &&
+           is_line_text(note->value);
 }
 
 static enum tr_marks_verdict read_marks(struct reader *in, struct tr_marks_stamp *stamp,

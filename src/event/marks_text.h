@@ -1,5 +1,5 @@
-/* Marks as text: the one format of everything that keeps a position in a file (checkpoints, savepoints,
- * the file sink's manifest). Pure bytes, no I/O.
+/* Marks as text: the one format of everything that keeps a position in a file (checkpoints,
+ * savepoints, the file sink's manifest). Pure bytes, no I/O.
  *
  *   MAGIC VERSION \n                        tailrace-checkpoint 1
  *   pipeline: NAME \n                       pipeline: shop
@@ -11,9 +11,9 @@
  *
  * Keys ascend (strcmp). The checksum is XXH3-64 (seed 0, 16 lower-case hex digits) over every byte
  * before its digits, so over all of the file but itself. There is exactly one spelling of a given
- * content, and the reader takes no other: a file cut at any place or with any bit changed is refused.
- * The first and the last line stay as they are in all versions, so that "damaged" and "from a newer
- * tailrace" are told apart. */
+ * content, and the reader takes no other: a file cut at any place or with any bit changed is
+ * refused. The first and the last line stay as they are in all versions, so that "damaged" and
+ * "from a newer tailrace" are told apart. */
 #ifndef TR_EVENT_MARKS_TEXT_H
 #define TR_EVENT_MARKS_TEXT_H
 

@@ -1,6 +1,6 @@
-/* Fuzz target: the text of checkpoints and manifests. Each input is read as it is, and once more with
- * its checksum made right, so that what lies behind the checksum is reached too. What is good must be
- * written back byte for byte. */
+/* Fuzz target: the text of checkpoints and manifests. Each input is read as it is, and once more
+ * with its checksum made right, so that what lies behind the checksum is reached too. What is good
+ * must be written back byte for byte. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -127,7 +128,8 @@ static void random_contents_come_back(void **state)
             for (size_t k = 0; k < value_len; k++)
                 value[k] = "ab =:\t\r\x7f\xc3\xa9/0"[random() % 12];
             assert_int_equal(tr_state_apply(&marks, (struct tr_slice){key, key_len},
-                                            (struct tr_slice){value, value_len}, &err), TR_OK);
+                                            (struct tr_slice){value, value_len}, &err),
+                             TR_OK);
         }
         stamp.generation = (uint64_t)random() << 33 | (uint64_t)random();
         stamp.note_count = (uint32_t)(random() % 2);
@@ -135,8 +137,9 @@ static void random_contents_come_back(void **state)
         struct tr_marks_stamp found;
         const char *why;
         uint32_t line;
-        assert_int_equal(tr_marks_text_parse(MAGIC, text.data, text.len, &found, &read_marks, &why, &line),
-                         TR_MARKS_GOOD);
+        assert_int_equal(
+            tr_marks_text_parse(MAGIC, text.data, text.len, &found, &read_marks, &why, &line),
+            TR_MARKS_GOOD);
         assert_int_equal(found.generation, stamp.generation);
         assert_int_equal(found.note_count, stamp.note_count);
         assert_int_equal(read_marks.count, marks.count);
@@ -171,12 +174,9 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(whole_file_is_good),
-        TEST(every_cut_is_refused),
-        TEST(every_bit_flip_is_refused),
-        TEST(every_lost_or_doubled_byte_is_refused),
-        TEST(random_contents_come_back),
-        TEST(limits_are_kept_when_writing),
+        TEST(whole_file_is_good),        TEST(every_cut_is_refused),
+        TEST(every_bit_flip_is_refused), TEST(every_lost_or_doubled_byte_is_refused),
+        TEST(random_contents_come_back), TEST(limits_are_kept_when_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
-/* The map of marks against a naive model (an unsorted list): any sequence of sets, deletes and deletes
- * by prefix leaves the same contents, in order. The seed is printed; TAILRACE_TEST_SEED repeats a run. */
+/* The map of marks against a naive model (an unsorted list): any sequence of sets, deletes and
+ * deletes by prefix leaves the same contents, in order. The seed is printed; TAILRACE_TEST_SEED
+ * repeats a run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -79,7 +81,8 @@ static void compare_prefix(const struct tr_state *marks, const char *prefix)
 
 static void random_key(char *key, bool may_star)
 {
-    /* few letters: keys that are prefixes of each other are common. The last is the highest allowed. */
+    /* few letters: keys that are prefixes of each other are common. The last is the highest
+     * allowed. */
     int len = (int)(random() % 5) + 1;
     for (int i = 0; i < len; i++)
         key[i] = "ab/*~!"[random() % 6];

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -87,7 +88,8 @@ static void one_line_each(void **state)
     assert_int_equal(lines, 3);
     assert_int_equal(strncmp(text, "time=20", 7), 0);
     assert_non_null(strstr(text, "Z level=info pipeline=shop msg=\"first\"\n"));
-    assert_non_null(strstr(text, "level=warn pipeline=shop msg=\"second thing\" table=public.items rows=7\n"));
+    assert_non_null(
+        strstr(text, "level=warn pipeline=shop msg=\"second thing\" table=public.items rows=7\n"));
     assert_non_null(strstr(text, "msg=\"evil\\nlevel=info msg=\\\"forged\\\"\" value=\"x\\ny\"\n"));
     assert_null(strstr(text, "not shown"));
 }

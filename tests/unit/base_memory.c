@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <limits.h>
@@ -118,10 +119,11 @@ static void outbuf_failure_sticks_until_cleared(void **state)
     assert_false(tr_outbuf_reserve(&out, SIZE_MAX - 1));
     assert_true(out.failed);
     tr_outbuf_printf(&out, "%01000d", 1);
-    tr_outbuf_str(&out, "more than there was room for, whatever that was: no byte may be written past "
-                        "the end, and nothing may make the failure go away, so that one check at the "
-                        "end is enough. The first block is of two hundred and fifty-six bytes, hence "
-                        "the length of this sentence.");
+    tr_outbuf_str(&out,
+                  "more than there was room for, whatever that was: no byte may be written past "
+                  "the end, and nothing may make the failure go away, so that one check at the "
+                  "end is enough. The first block is of two hundred and fifty-six bytes, hence "
+                  "the length of this sentence.");
     assert_true(out.failed);
     assert_string_equal(tr_outbuf_cstr(&out), "");
     tr_outbuf_clear(&out);

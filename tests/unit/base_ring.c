@@ -1,9 +1,10 @@
-/* Ring and bell with two threads: nothing lost, nothing doubled, in order, what was written before the
- * push is seen after the pop, and no wake-up is missed. Also metrics under several threads. Run under
- * the thread sanitizer too. */
+/* Ring and bell with two threads: nothing lost, nothing doubled, in order, what was written before
+ * the push is seen after the pop, and no wake-up is missed. Also metrics under several threads. Run
+ * under the thread sanitizer too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <pthread.h>
@@ -157,10 +158,10 @@ static void bell_times_out(void **state)
     assert_true(tr_clock_mono_ms() - before_ms < 1000);
 }
 
-static struct tr_metric first_metric = {.name = "tailrace_first_total", .unit = "things",
-                                        .help = "For a test.", .kind = TR_COUNTER};
-static struct tr_metric second_metric = {.name = "tailrace_second_bytes", .unit = "bytes",
-                                         .help = "For a test.", .kind = TR_GAUGE};
+static struct tr_metric first_metric = {
+    .name = "tailrace_first_total", .unit = "things", .help = "For a test.", .kind = TR_COUNTER};
+static struct tr_metric second_metric = {
+    .name = "tailrace_second_bytes", .unit = "bytes", .help = "For a test.", .kind = TR_GAUGE};
 
 static void *add_many(void *arg)
 {
@@ -185,7 +186,8 @@ static void metrics_are_registered_once_and_add_up(void **state)
     assert_int_equal(tr_metric_get(&first_metric), ADDERS * ADDS);
     assert_int_equal(tr_metric_get(&second_metric), ADDS - 1);
     unsigned first_seen = 0, second_seen = 0, count = 0;
-    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL; metric = metric->next) {
+    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL;
+         metric = metric->next) {
         first_seen += strcmp(metric->name, first_metric.name) == 0;
         second_seen += strcmp(metric->name, second_metric.name) == 0;
         assert_true(++count < 1000); /* no ring in the list */

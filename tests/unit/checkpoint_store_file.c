@@ -1,7 +1,9 @@
-/* The checkpoint store: what it keeps, what it refuses, and that a kill at any step loses nothing. */
+/* The checkpoint store: what it keeps, what it refuses, and that a kill at any step loses nothing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -204,7 +206,8 @@ static void other_kinds_are_refused(void **state)
     assert_int_equal(rmdir(generation_path(2)), 0);
     /* version 2, whole */
     char future[128];
-    int len = snprintf(future, sizeof future, "tailrace-checkpoint 2\nanything\nend count=0 xxh3-64=");
+    int len =
+        snprintf(future, sizeof future, "tailrace-checkpoint 2\nanything\nend count=0 xxh3-64=");
     len += snprintf(future + len, sizeof future - (size_t)len, "%016llx\n",
                     (unsigned long long)XXH3_64bits(future, (size_t)len));
     file_write(generation_path(3), future, (size_t)len);
@@ -255,7 +258,8 @@ static void savepoints_stay_and_can_be_put_back(void **state)
     assert_int_equal(tr_state_set(&marks, "lsn", "0/AA", &err), TR_OK);
     assert_int_equal(OPS->savepoint(store, &marks, NULL, first, sizeof first, &err), TR_OK);
     assert_int_equal(OPS->savepoint(store, &marks, temp_folder_file(&folder, "elsewhere"), second,
-                                    sizeof second, &err), TR_OK);
+                                    sizeof second, &err),
+                     TR_OK);
     for (unsigned i = 2; i <= 9; i++)
         save_lsn(store, i);
     assert_true(file_exists(first));
@@ -263,7 +267,8 @@ static void savepoints_stay_and_can_be_put_back(void **state)
     assert_non_null(strstr(first, "/savepoints/savepoint-20"));
     file_write(temp_folder_file(&folder, "plain"), "", 0);
     assert_int_equal(OPS->savepoint(store, &marks, temp_folder_file(&folder, "plain/x"), second,
-                                    sizeof second, &err), TR_FAIL);
+                                    sizeof second, &err),
+                     TR_FAIL);
     assert_int_equal(err.code, TR_E_CHECKPOINT_IO);
     OPS->close(store);
     size_t len;
@@ -327,7 +332,8 @@ static void threads_take_turns(void **state)
     assert_int_equal(pthread_create(&thread, NULL, save_many, &shared), 0);
     for (unsigned i = 0; i < 50; i++) {
         assert_int_equal(OPS->load(shared.store, &marks, &err), TR_OK);
-        assert_int_equal(OPS->savepoint(shared.store, &marks, NULL, path, sizeof path, &err), TR_OK);
+        assert_int_equal(OPS->savepoint(shared.store, &marks, NULL, path, sizeof path, &err),
+                         TR_OK);
     }
     (void)pthread_join(thread, NULL);
     assert_int_equal(shared.failures, 0);
@@ -367,7 +373,10 @@ static int save_until_killed(void *ctx)
     return 0;
 }
 
-static unsigned long number_in(const char *text) { return text == NULL ? 0 : strtoul(text + 2, NULL, 16); }
+static unsigned long number_in(const char *text)
+{
+    return text == NULL ? 0 : strtoul(text + 2, NULL, 16);
+}
 
 static void killed_at_each_step(void **state)
 {
@@ -413,7 +422,8 @@ static int save_fails_then_works(void *ctx)
     tr_state_init(&marks);
     tr_state_init(&loaded);
     if (OPS->open(folder.path, "shop", 2, &store, &error) != TR_OK ||
-        tr_state_set(&marks, "lsn", "0/1", &error) != TR_OK || OPS->save(store, &marks, &error) != TR_OK)
+        tr_state_set(&marks, "lsn", "0/1", &error) != TR_OK ||
+        OPS->save(store, &marks, &error) != TR_OK)
         return 2;
     if (tr_state_set(&marks, "lsn", "0/2", &error) != TR_OK ||
         OPS->save(store, &marks, &error) != TR_FAIL)
@@ -425,9 +435,11 @@ static int save_fails_then_works(void *ctx)
     if (OPS->load(store, &loaded, &error) != TR_OK ||
         strcmp(tr_state_get(&loaded, "lsn"), expected->newest_moves ? "0/2" : "0/1") != 0)
         return 6;
-    if (tr_state_set(&marks, "lsn", "0/3", &error) != TR_OK || OPS->save(store, &marks, &error) != TR_OK)
+    if (tr_state_set(&marks, "lsn", "0/3", &error) != TR_OK ||
+        OPS->save(store, &marks, &error) != TR_OK)
         return 7;
-    if (OPS->load(store, &loaded, &error) != TR_OK || strcmp(tr_state_get(&loaded, "lsn"), "0/3") != 0)
+    if (OPS->load(store, &loaded, &error) != TR_OK ||
+        strcmp(tr_state_get(&loaded, "lsn"), "0/3") != 0)
         return 8;
     tr_state_free(&marks);
     tr_state_free(&loaded);
@@ -466,16 +478,19 @@ static int save_over_the_limit(void *ctx)
     tr_state_init(&marks);
     char *large = calloc(1, 8193);
     if (large == NULL || OPS->open(folder.path, "shop", 2, &store, &error) != TR_OK ||
-        tr_state_set(&marks, "lsn", "0/1", &error) != TR_OK || OPS->save(store, &marks, &error) != TR_OK)
+        tr_state_set(&marks, "lsn", "0/1", &error) != TR_OK ||
+        OPS->save(store, &marks, &error) != TR_OK)
         return 2;
     memset(large, 'x', 8192);
     (void)signal(SIGXFSZ, SIG_IGN);
     struct rlimit limit = {4096, 4096};
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0 || tr_state_set(&marks, "large", large, &error) != TR_OK)
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+        tr_state_set(&marks, "large", large, &error) != TR_OK)
         return 3;
     if (OPS->save(store, &marks, &error) != TR_FAIL || error.code != TR_E_CHECKPOINT_DISK_FULL)
         return 4;
-    if (OPS->load(store, &marks, &error) != TR_OK || strcmp(tr_state_get(&marks, "lsn"), "0/1") != 0)
+    if (OPS->load(store, &marks, &error) != TR_OK ||
+        strcmp(tr_state_get(&marks, "lsn"), "0/1") != 0)
         return 5;
     free(large);
     tr_state_free(&marks);

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <errno.h>
@@ -203,7 +204,8 @@ static void slow_answer_times_out(void **state)
     start(folder.path);
     char *text;
     int64_t before_ms = tr_clock_mono_ms();
-    assert_int_equal(tr_control_call(folder.path, "{\"command\":\"slow\"}", 50, &text, &err), TR_FAIL);
+    assert_int_equal(tr_control_call(folder.path, "{\"command\":\"slow\"}", 50, &text, &err),
+                     TR_FAIL);
     assert_int_equal(err.code, TR_E_CONTROL_TIMEOUT);
     assert_true(tr_clock_mono_ms() - before_ms < 250);
     json_decref(call(folder.path, "{\"command\":\"status\"}"));
@@ -220,8 +222,8 @@ static int raw_connect(void)
     return fd;
 }
 
-/* Several requests in one write; requests byte by byte; a client that sends without end; more clients
- * than there are places. The server goes on answering. */
+/* Several requests in one write; requests byte by byte; a client that sends without end; more
+ * clients than there are places. The server goes on answering. */
 static void hostile_clients(void **state)
 {
     (void)state;
@@ -260,8 +262,8 @@ static void hostile_clients(void **state)
     char *text;
     /* no place is left: this one is closed, not kept waiting */
     tr_clock_sleep_ms(50);
-    assert_int_equal(tr_control_call(folder.path, "{\"command\":\"status\"}", TIMEOUT_MS, &text, &err),
-                     TR_FAIL);
+    assert_int_equal(
+        tr_control_call(folder.path, "{\"command\":\"status\"}", TIMEOUT_MS, &text, &err), TR_FAIL);
     (void)close(last);
     tr_clock_sleep_ms(50);
     json_decref(call(folder.path, "{\"command\":\"status\"}"));
@@ -291,7 +293,8 @@ static void *caller(void *arg)
     struct tr_error error;
     int *failures = arg;
     for (int i = 0; i < CALLS_EACH; i++) {
-        (void)snprintf(request, sizeof request, "{\"command\":\"echo\",\"text\":\"%d-%p\"}", i, arg);
+        (void)snprintf(request, sizeof request, "{\"command\":\"echo\",\"text\":\"%d-%p\"}", i,
+                       arg);
         (void)snprintf(expected, sizeof expected, "%d-%p", i, arg);
         if (tr_control_call(folder.path, request, TIMEOUT_MS, &text, &error) != TR_OK) {
             (*failures)++;
@@ -322,14 +325,10 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(answers),
-        TEST(refuses_what_is_not_a_request),
-        TEST(nobody_there),
-        TEST(stale_socket_is_replaced),
-        TEST(long_path),
-        TEST(slow_answer_times_out),
-        TEST(hostile_clients),
-        TEST(client_that_does_not_read),
+        TEST(answers),         TEST(refuses_what_is_not_a_request),
+        TEST(nobody_there),    TEST(stale_socket_is_replaced),
+        TEST(long_path),       TEST(slow_answer_times_out),
+        TEST(hostile_clients), TEST(client_that_does_not_read),
         TEST(many_callers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

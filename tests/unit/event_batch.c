@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -30,9 +31,11 @@ static int teardown(void **state)
 
 static struct tr_table *make_table(const char *name)
 {
-    static const struct tr_column columns[] = {
-        {.name = "id", .type = TR_T_INT32, .source_type = "int4", .source_type_base = "int4",
-         .key_index = 1}};
+    static const struct tr_column columns[] = {{.name = "id",
+                                                .type = TR_T_INT32,
+                                                .source_type = "int4",
+                                                .source_type_base = "int4",
+                                                .key_index = 1}};
     struct tr_table spec = {.id = {"db", "public", name}, .column_count = 1, .columns = columns};
     struct tr_table *table = NULL;
     assert_int_equal(tr_table_new(&spec, &table, &err), TR_OK);
@@ -196,14 +199,10 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(full_leaves_room_for_a_boundary),
-        TEST(bytes_make_it_full),
-        TEST(foreign_buffers_are_released_once),
-        TEST(tables_live_as_long_as_the_batch),
-        TEST(commits_copy_their_marks),
-        TEST(schema_changes_copy_their_items),
-        TEST(sizes_that_overflow_are_refused),
-        TEST(first_event_starts_the_clock),
+        TEST(full_leaves_room_for_a_boundary),   TEST(bytes_make_it_full),
+        TEST(foreign_buffers_are_released_once), TEST(tables_live_as_long_as_the_batch),
+        TEST(commits_copy_their_marks),          TEST(schema_changes_copy_their_items),
+        TEST(sizes_that_overflow_are_refused),   TEST(first_event_starts_the_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

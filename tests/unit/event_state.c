@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <stdlib.h>
@@ -84,7 +85,8 @@ static void refuse(const char *key, size_t key_len, const char *value, size_t va
 {
     set("kept", "1");
     assert_int_equal(tr_state_apply(&marks, (struct tr_slice){key, key_len},
-                                    (struct tr_slice){value, value_len}, &err), TR_FAIL);
+                                    (struct tr_slice){value, value_len}, &err),
+                     TR_FAIL);
     assert_int_equal(err.code, TR_E_INTERNAL);
     assert_int_equal(marks.count, 1);
 }
@@ -107,7 +109,8 @@ static void refuses_what_cannot_be_stored(void **state)
     refuse("a", 1, large, TR_MARK_VALUE_BYTES_MAX + 1);
     /* exactly the bounds are fine */
     assert_int_equal(tr_state_apply(&marks, (struct tr_slice){large, TR_MARK_KEY_BYTES_MAX},
-                                    (struct tr_slice){large, TR_MARK_VALUE_BYTES_MAX}, &err), TR_OK);
+                                    (struct tr_slice){large, TR_MARK_VALUE_BYTES_MAX}, &err),
+                     TR_OK);
     assert_int_equal(marks.count, 2);
     free(large);
 }
@@ -116,8 +119,9 @@ static void slices_need_no_end(void **state)
 {
     (void)state;
     char text[] = {'l', 's', 'n', '0', '/', '1'};
-    assert_int_equal(tr_state_apply(&marks, (struct tr_slice){text, 3}, (struct tr_slice){text + 3, 3},
-                                    &err), TR_OK);
+    assert_int_equal(
+        tr_state_apply(&marks, (struct tr_slice){text, 3}, (struct tr_slice){text + 3, 3}, &err),
+        TR_OK);
     memset(text, '#', sizeof text);
     assert_string_equal(tr_state_get(&marks, "lsn"), "0/1");
 }
@@ -144,8 +148,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(sets_replaces_and_deletes),  TEST(prefixes), TEST(refuses_what_cannot_be_stored),
-        TEST(slices_need_no_end), TEST(copying),
+        TEST(sets_replaces_and_deletes), TEST(prefixes), TEST(refuses_what_cannot_be_stored),
+        TEST(slices_need_no_end),        TEST(copying),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

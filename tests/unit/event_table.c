@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <pthread.h>
@@ -21,14 +22,28 @@ static void copies_everything(void **state)
     char name[] = "mood", type[] = "public.mood", base[] = "mood", labels[] = "sad\nhappy",
          constant[] = "sad", schema[] = "public", table_name[] = "people";
     struct tr_column columns[] = {
-        {.name = name, .type = TR_T_ENUM, .elem_type = TR_T_OTHER, .source_type = type,
-         .source_type_base = base, .enum_labels = labels, .default_value = constant, .scale = 3},
-        {.name = "id", .type = TR_T_INT64, .source_type = "int8", .source_type_base = "int8",
-         .key_index = 1, .source_attnum = 2},
+        {.name = name,
+         .type = TR_T_ENUM,
+         .elem_type = TR_T_OTHER,
+         .source_type = type,
+         .source_type_base = base,
+         .enum_labels = labels,
+         .default_value = constant,
+         .scale = 3},
+        {.name = "id",
+         .type = TR_T_INT64,
+         .source_type = "int8",
+         .source_type_base = "int8",
+         .key_index = 1,
+         .source_attnum = 2},
     };
-    struct tr_table spec = {.id = {NULL, schema, table_name}, .source_id = 16412, .version = 3,
-                            .column_count = 2, .columns = columns,
-                            .replica_identity = TR_RI_FULL, .key_is_primary = true};
+    struct tr_table spec = {.id = {NULL, schema, table_name},
+                            .source_id = 16412,
+                            .version = 3,
+                            .column_count = 2,
+                            .columns = columns,
+                            .replica_identity = TR_RI_FULL,
+                            .key_is_primary = true};
     struct tr_table *table = NULL;
     assert_int_equal(tr_table_new(&spec, &table, &err), TR_OK);
     memset(name, '#', 4);
@@ -72,9 +87,12 @@ static enum tr_status build(const uint16_t *key_indexes, size_t count, struct tr
 {
     struct tr_column columns[8] = {{0}};
     for (size_t i = 0; i < count; i++)
-        columns[i] = (struct tr_column){.name = "c", .source_type = "int4", .source_type_base = "int4",
+        columns[i] = (struct tr_column){.name = "c",
+                                        .source_type = "int4",
+                                        .source_type_base = "int4",
                                         .key_index = key_indexes[i]};
-    struct tr_table spec = {.id = {"", "", "t"}, .column_count = (uint16_t)count, .columns = columns};
+    struct tr_table spec = {
+        .id = {"", "", "t"}, .column_count = (uint16_t)count, .columns = columns};
     return tr_table_new(&spec, table, &err);
 }
 
@@ -114,7 +132,8 @@ static void names(void **state)
     for (int type = 0; type < TR_T_COUNT; type++) {
         assert_true(strlen(tr_type_name((enum tr_type)type)) > 1);
         for (int before = 0; before < type; before++)
-            assert_string_not_equal(tr_type_name((enum tr_type)type), tr_type_name((enum tr_type)before));
+            assert_string_not_equal(tr_type_name((enum tr_type)type),
+                                    tr_type_name((enum tr_type)before));
     }
     assert_string_equal(tr_type_name(TR_T_HSTORE), "HSTORE");
     assert_string_equal(tr_type_name(TR_T_OTHER), "OTHER");

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -288,7 +289,8 @@ static void ignore_report(void *ctx, const struct tr_finding *finding)
 static void drop_position(void)
 {
     struct tr_finding finding = {0};
-    struct tr_context context = {.pipeline_name = "shop", .state_dir = folder.path, .checking = true};
+    struct tr_context context = {
+        .pipeline_name = "shop", .state_dir = folder.path, .checking = true};
     assert_int_equal(OPS->open(&config, &context, &sink, &err), TR_OK);
     if (OPS->drop(sink, ignore_report, &finding, &err) != TR_OK)
         fail_msg("drop: %s", err.message);

@@ -18,14 +18,25 @@ static void must(bool good)
 void rows_init(struct rows *rows)
 {
     static const struct tr_column columns[] = {
-        {.name = "id", .type = TR_T_INT32, .elem_type = TR_T_OTHER, .source_type = "int4",
-         .source_type_base = "int4", .key_index = 1},
-        {.name = "name", .type = TR_T_STRING, .elem_type = TR_T_OTHER, .source_type = "text",
-         .source_type_base = "text", .nullable = true},
+        {.name = "id",
+         .type = TR_T_INT32,
+         .elem_type = TR_T_OTHER,
+         .source_type = "int4",
+         .source_type_base = "int4",
+         .key_index = 1},
+        {.name = "name",
+         .type = TR_T_STRING,
+         .elem_type = TR_T_OTHER,
+         .source_type = "text",
+         .source_type_base = "text",
+         .nullable = true},
     };
     struct tr_error err;
-    struct tr_table spec = {.id = {"shop", "public", "items"}, .version = 1, .column_count = 2,
-                            .columns = columns, .replica_identity = TR_RI_DEFAULT,
+    struct tr_table spec = {.id = {"shop", "public", "items"},
+                            .version = 1,
+                            .column_count = 2,
+                            .columns = columns,
+                            .replica_identity = TR_RI_DEFAULT,
                             .key_is_primary = true};
     *rows = (struct rows){.next_id = 1};
     must(tr_table_new(&spec, &rows->table, &err) == TR_OK);
@@ -191,7 +202,8 @@ bool found_read(struct found *found, const char *folder)
             found->temps++;
         } else {
             size_t len = 0;
-            char *data = ends_in(name, ".zst") ? read_zstd(path, &len) : read_gzip_or_plain(path, &len);
+            char *data =
+                ends_in(name, ".zst") ? read_zstd(path, &len) : read_gzip_or_plain(path, &len);
             good = good && data != NULL && add_ids(found, data, len);
             free(data);
             if (good && found->files < 256)

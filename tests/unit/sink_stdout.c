@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <pthread.h>
@@ -148,8 +149,11 @@ static void interrupt_frees_a_blocked_write(void **state)
     (void)state;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    struct job job = {.out_fd = ends[1], .rows = 1000, .name_bytes = 300,
-                      .expected = TR_E_INTERRUPTED, .interrupt_after_ms = 50};
+    struct job job = {.out_fd = ends[1],
+                      .rows = 1000,
+                      .name_bytes = 300,
+                      .expected = TR_E_INTERRUPTED,
+                      .interrupt_after_ms = 50};
     assert_int_equal(in_child(NULL, write_job, &job), 0);
     (void)close(ends[0]);
     (void)close(ends[1]);
@@ -175,10 +179,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(to_a_file),
-        TEST(to_a_pipe),
-        TEST(reader_gone),
-        TEST(interrupt_frees_a_blocked_write),
+        TEST(to_a_file),      TEST(to_a_pipe),
+        TEST(reader_gone),    TEST(interrupt_frees_a_blocked_write),
         TEST(closed_or_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* The file sink: options, preflight and the contract's functions. The work is in writer.c (rows) and
- * folder.c (publication). Not thread-safe but for interrupt, which has nothing to unblock. */
+/* The file sink: options, preflight and the contract's functions. The work is in writer.c (rows)
+ * and folder.c (publication). Not thread-safe but for interrupt, which has nothing to unblock. */
 #include "sink/file/file.h"
 
 #include <errno.h>
@@ -55,13 +55,15 @@ static const struct tr_option options[] = {
      .default_text = "10s",
      .min = 10,
      .max = 86400000,
-     .help = "Rows are published after this time (milliseconds inside) at the latest. Until then the "
-             "source keeps its log for them."},
+     .help =
+         "Rows are published after this time (milliseconds inside) at the latest. Until then the "
+         "source keeps its log for them."},
     {.name = "topic.prefix",
      .type = TR_OPT_STRING,
      .flags = TR_OPT_ADVANCED,
      .offset = offsetof(struct tr_sink_file_options, topic_prefix),
-     .help = "debezium-json: the logical server name in source.name. Default: the pipeline's name."},
+     .help =
+         "debezium-json: the logical server name in source.name. Default: the pipeline's name."},
     TR_FORMAT_OPTION_ROWS(struct tr_sink_file_options, format_options, "rewrite"),
     {.name = NULL},
 };
@@ -135,9 +137,9 @@ static enum tr_status sink_validate(void *self, const struct tr_table *const *ta
     if (error != 0) {
         (void)snprintf(message, sizeof message, "the folder cannot be made or written: %s",
                        strerror(error));
-        report(report_ctx, &(struct tr_finding){TR_ERROR_SEVERITY, TR_E_FILE_PATH, sink->options->path,
-                                                message,
-                                                "Set sink.path to a folder that this user may write to."});
+        report(report_ctx,
+               &(struct tr_finding){TR_ERROR_SEVERITY, TR_E_FILE_PATH, sink->options->path, message,
+                                    "Set sink.path to a folder that this user may write to."});
         return TR_OK;
     }
     struct tr_file_folder peek;
@@ -170,7 +172,8 @@ static enum tr_status sink_writer_open(void *self, unsigned partition, void **wr
     struct tr_file_writer *made = NULL;
     *writer = NULL;
     if (partition != 0)
-        return tr_fail(err, TR_E_CAPABILITY, "the file sink has one writer: set pipeline.parallelism to 1");
+        return tr_fail(err, TR_E_CAPABILITY,
+                       "the file sink has one writer: set pipeline.parallelism to 1");
     if (tr_file_folder_acquire(&sink->folder, err) != TR_OK ||
         tr_file_writer_open(&sink->folder, sink->options, &made, err) != TR_OK)
         return TR_FAIL;
@@ -209,11 +212,11 @@ static enum tr_status sink_drop(void *self, tr_report_fn report, void *report_ct
     enum tr_status status = tr_file_folder_drop(&sink->folder, err);
     if (status == TR_FAIL)
         return TR_FAIL;
-    report(report_ctx,
-           &(struct tr_finding){TR_INFO, TR_E_NONE, sink->options->path,
-                                status == TR_END ? "holds no position"
-                                                 : "the position is removed; published files are kept",
-                                ""});
+    report(report_ctx, &(struct tr_finding){
+                           TR_INFO, TR_E_NONE, sink->options->path,
+                           status == TR_END ? "holds no position"
+                                            : "the position is removed; published files are kept",
+                           ""});
     return TR_OK;
 }
 

@@ -12,7 +12,7 @@ enum tr_file_compression { TR_FILE_NONE, TR_FILE_GZIP, TR_FILE_ZSTD };
 
 struct tr_sink_file_options {
     const char *path;
-    int format; /* index into tr_lines_formats */
+    int format;      /* index into tr_lines_formats */
     int compression; /* enum tr_file_compression */
     int64_t rotation_size_bytes;
     int64_t rotation_time_ms;

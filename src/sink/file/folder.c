@@ -26,7 +26,8 @@
 
 void tr_file_folder_init(struct tr_file_folder *folder, const char *path, const char *pipeline)
 {
-    *folder = (struct tr_file_folder){.path = path, .pipeline = pipeline, .dir_fd = -1, .lock_fd = -1};
+    *folder =
+        (struct tr_file_folder){.path = path, .pipeline = pipeline, .dir_fd = -1, .lock_fd = -1};
     tr_state_init(&folder->marks);
 }
 
@@ -50,14 +51,16 @@ enum tr_status tr_file_fail(const struct tr_file_folder *folder, const char *wha
     if (error == ENOMEM)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to %s %s/%s", what, folder->path, name);
     if (tr_fs_is_full(error)) {
-        (void)tr_fail(err, TR_E_FILE_DISK_FULL, "could not %s %s/%s: no room", what, folder->path, name);
+        (void)tr_fail(err, TR_E_FILE_DISK_FULL, "could not %s %s/%s: no room", what, folder->path,
+                      name);
         (void)tr_detail(err, "%s", strerror(error));
-        return tr_hint(err, "Make room on the file system of %s. Published files are whole; the rows "
-                            "after them are written again.",
+        return tr_hint(err,
+                       "Make room on the file system of %s. Published files are whole; the rows "
+                       "after them are written again.",
                        folder->path);
     }
-    if (error == EACCES || error == EPERM || error == EROFS || error == ENOTDIR || error == ENOENT ||
-        error == ELOOP || error == ENAMETOOLONG) {
+    if (error == EACCES || error == EPERM || error == EROFS || error == ENOTDIR ||
+        error == ENOENT || error == ELOOP || error == ENAMETOOLONG) {
         (void)tr_fail(err, TR_E_FILE_PATH, "could not %s %s/%s", what, folder->path, name);
         (void)tr_detail(err, "%s", strerror(error));
         return tr_hint(err, "Set sink.path to a folder that this user may write to.");
@@ -70,13 +73,14 @@ enum tr_status tr_file_fail(const struct tr_file_folder *folder, const char *wha
 static enum tr_status fail_manifest(const struct tr_file_folder *folder, const char *why,
                                     uint32_t line, struct tr_error *err)
 {
-    (void)tr_fail(err, TR_E_FILE_MANIFEST_CORRUPT, "the manifest %s/" TR_FILE_MANIFEST_NAME
-                  " is damaged: %s", folder->path, why);
+    (void)tr_fail(err, TR_E_FILE_MANIFEST_CORRUPT,
+                  "the manifest %s/" TR_FILE_MANIFEST_NAME " is damaged: %s", folder->path, why);
     if (line > 0)
         (void)tr_detail(err, "line %" PRIu32, line);
-    return tr_hint(err, "Restore it from a copy of the same moment as the files. Or start over: "
-                        "`tailrace drop FILE` keeps the published files and forgets the position, the "
-                        "next run then makes a new snapshot behind them.");
+    return tr_hint(err,
+                   "Restore it from a copy of the same moment as the files. Or start over: "
+                   "`tailrace drop FILE` keeps the published files and forgets the position, the "
+                   "next run then makes a new snapshot behind them.");
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -151,13 +155,15 @@ static enum tr_status load_manifest(struct tr_file_folder *folder, struct tr_err
     folder->generation = folder->sequence = folder->file_bytes = 0;
     folder->file[0] = '\0';
     tr_state_clear(&folder->marks);
-    int error = tr_fs_read_file(folder->dir_fd, TR_FILE_MANIFEST_NAME, TR_MARKS_TEXT_BYTES_MAX, &data,
-                                &len);
+    int error = tr_fs_read_file(folder->dir_fd, TR_FILE_MANIFEST_NAME, TR_MARKS_TEXT_BYTES_MAX,
+                                &data, &len);
     if (error == ENOENT)
         return TR_END;
     if (error == EFBIG || error == EINVAL)
-        return fail_manifest(folder, error == EFBIG ? "it is longer than a manifest can be"
-                                                    : "it is not a regular file", 0, err);
+        return fail_manifest(folder,
+                             error == EFBIG ? "it is longer than a manifest can be"
+                                            : "it is not a regular file",
+                             0, err);
     if (error != 0)
         return tr_file_fail(folder, "read", TR_FILE_MANIFEST_NAME, error, err);
     struct tr_marks_stamp stamp;
@@ -173,9 +179,12 @@ static enum tr_status load_manifest(struct tr_file_folder *folder, struct tr_err
         goto cleanup;
     case TR_MARKS_NEWER:
         (void)tr_fail(err, TR_E_FILE_MANIFEST_VERSION,
-                      "the manifest %s/" TR_FILE_MANIFEST_NAME " is of a newer format than this tailrace "
-                      "knows", folder->path);
-        status = tr_hint(err, "Run the tailrace that wrote it, or set sink.path to an empty folder.");
+                      "the manifest %s/" TR_FILE_MANIFEST_NAME
+                      " is of a newer format than this tailrace "
+                      "knows",
+                      folder->path);
+        status =
+            tr_hint(err, "Run the tailrace that wrote it, or set sink.path to an empty folder.");
         goto cleanup;
     case TR_MARKS_NO_MEMORY:
         status = tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to read a manifest");
@@ -183,13 +192,18 @@ static enum tr_status load_manifest(struct tr_file_folder *folder, struct tr_err
     }
     folder->generation = stamp.generation;
     /* after a drop (no marks) another pipeline may take the folder over and go on numbering */
-    if (folder->marks.count > 0 && (stamp.pipeline.len != strlen(folder->pipeline) ||
-                                    memcmp(stamp.pipeline.ptr, folder->pipeline, stamp.pipeline.len) != 0)) {
-        (void)tr_fail(err, TR_E_FILE_MANIFEST_FOREIGN, "the folder %s belongs to pipeline \"%.*s\", not "
-                      "to \"%s\"", folder->path, (int)stamp.pipeline.len, stamp.pipeline.ptr,
-                      folder->pipeline);
-        status = tr_hint(err, "Set sink.path to a folder of this pipeline's own, or pipeline.name back to "
-                              "\"%.*s\".", (int)stamp.pipeline.len, stamp.pipeline.ptr);
+    if (folder->marks.count > 0 &&
+        (stamp.pipeline.len != strlen(folder->pipeline) ||
+         memcmp(stamp.pipeline.ptr, folder->pipeline, stamp.pipeline.len) != 0)) {
+        (void)tr_fail(err, TR_E_FILE_MANIFEST_FOREIGN,
+                      "the folder %s belongs to pipeline \"%.*s\", not "
+                      "to \"%s\"",
+                      folder->path, (int)stamp.pipeline.len, stamp.pipeline.ptr, folder->pipeline);
+        status =
+            tr_hint(err,
+                    "Set sink.path to a folder of this pipeline's own, or pipeline.name back to "
+                    "\"%.*s\".",
+                    (int)stamp.pipeline.len, stamp.pipeline.ptr);
     } else if (!read_notes(folder, &stamp)) {
         status = fail_manifest(folder, "its file, bytes or sequence is wrong", 0, err);
     }
@@ -268,8 +282,8 @@ struct scan {
 
 /* What lies in the folder. remove_temps: removes the leftovers, but not the temporary file that the
  * manifest names. */
-static enum tr_status scan_folder(struct tr_file_folder *folder, bool remove_temps, struct scan *scan,
-                                  struct tr_error *err)
+static enum tr_status scan_folder(struct tr_file_folder *folder, bool remove_temps,
+                                  struct scan *scan, struct tr_error *err)
 {
     *scan = (struct scan){0};
     int fd = openat(folder->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -337,8 +351,9 @@ static enum tr_status finish_publishing(struct tr_file_folder *folder, const str
         (void)tr_fail(err, TR_E_FILE_MANIFEST_CORRUPT,
                       "%s/%s has %lld bytes, its manifest says %" PRIu64, folder->path, temp_name,
                       (long long)info.st_size, folder->file_bytes);
-        return tr_hint(err, "Restore the folder from a copy; or start over with `tailrace drop FILE`, "
-                            "which keeps the published files.");
+        return tr_hint(err,
+                       "Restore the folder from a copy; or start over with `tailrace drop FILE`, "
+                       "which keeps the published files.");
     }
     if (rename_last(folder, err) != TR_OK)
         return TR_FAIL;
@@ -347,8 +362,8 @@ static enum tr_status finish_publishing(struct tr_file_folder *folder, const str
     return TR_OK;
 }
 
-/* What we read may be in the page cache only, after a sync that failed: nothing is told to the source
- * on its ground before it is on the disk. */
+/* What we read may be in the page cache only, after a sync that failed: nothing is told to the
+ * source on its ground before it is on the disk. */
 static enum tr_status settle(struct tr_file_folder *folder, struct tr_error *err)
 {
     int fd = openat(folder->dir_fd, TR_FILE_MANIFEST_NAME, O_RDONLY | O_CLOEXEC);
@@ -383,11 +398,13 @@ enum tr_status tr_file_folder_acquire(struct tr_file_folder *folder, struct tr_e
         goto fail;
     if (scan.published_max > folder->sequence) {
         (void)tr_fail(err, TR_E_FILE_MANIFEST_STALE,
-                      "the folder %s holds published file %" PRIu64 ", its manifest knows of %" PRIu64,
+                      "the folder %s holds published file %" PRIu64
+                      ", its manifest knows of %" PRIu64,
                       folder->path, scan.published_max, folder->sequence);
-        (void)tr_hint(err, "Restore the manifest that belongs to the files, or set sink.path to an empty "
-                           "folder. Or start over: `tailrace drop FILE` keeps the published files, the "
-                           "next run makes a new snapshot behind them.");
+        (void)tr_hint(
+            err, "Restore the manifest that belongs to the files, or set sink.path to an empty "
+                 "folder. Or start over: `tailrace drop FILE` keeps the published files, the "
+                 "next run makes a new snapshot behind them.");
         goto fail;
     }
     if (scan_folder(folder, true, &scan, err) != TR_OK ||
@@ -417,7 +434,8 @@ enum tr_status tr_file_folder_publish(struct tr_file_folder *folder,
         (void)snprintf(folder->file, sizeof folder->file, "%s", tr_file_output_name(output));
         folder->file_bytes = tr_file_output_bytes(output);
         folder->sequence++;
-        /* the .tmp name must be on the disk before a manifest names it; so is the rename before it */
+        /* the .tmp name must be on the disk before a manifest names it; so is the rename before it
+         */
         if (error == 0)
             error = tr_fs_sync_dir(folder->dir_fd);
     }

@@ -8,11 +8,11 @@
  *   tailrace.lock                                      one writer a folder
  *
  * Publishing file 8: (1) its bytes are synced under the .tmp name and the name is synced; (2) the
- * manifest that names file 8 and holds the position after it is put in place atomically; (3) the file
- * is renamed. (2) decides. A crash before it: the position is that of file 7, 8.tmp is removed and its
- * rows come again. A crash between (2) and (3): the start finds 8.tmp named by the manifest and does
- * (3). So a reader, who looks at files without .tmp, meets each row once. The other order, rename
- * first, would show rows that come again after a crash. */
+ * manifest that names file 8 and holds the position after it is put in place atomically; (3) the
+ * file is renamed. (2) decides. A crash before it: the position is that of file 7, 8.tmp is removed
+ * and its rows come again. A crash between (2) and (3): the start finds 8.tmp named by the manifest
+ * and does (3). So a reader, who looks at files without .tmp, meets each row once. The other order,
+ * rename first, would show rows that come again after a crash. */
 #ifndef TR_SINK_FILE_FOLDER_H
 #define TR_SINK_FILE_FOLDER_H
 
@@ -27,11 +27,11 @@ struct tr_file_folder {
     const char *path;     /* borrowed */
     const char *pipeline; /* borrowed */
     int dir_fd, lock_fd;
-    uint64_t generation;  /* manifests written so far */
-    uint64_t sequence;    /* number of the last published file, 0 none */
-    uint64_t file_bytes;  /* its size */
+    uint64_t generation;           /* manifests written so far */
+    uint64_t sequence;             /* number of the last published file, 0 none */
+    uint64_t file_bytes;           /* its size */
     char file[TR_FILE_NAME_BYTES]; /* its name; "" none */
-    struct tr_state marks; /* as the manifest holds them */
+    struct tr_state marks;         /* as the manifest holds them */
 };
 
 void tr_file_folder_init(struct tr_file_folder *folder, const char *path, const char *pipeline);

@@ -13,7 +13,8 @@ enum tr_status tr_lines_open(struct tr_lines *lines, int format,
     *lines = (struct tr_lines){.options = options};
     lines->format = tr_format_find(tr_lines_formats[format]);
     if (lines->format == NULL)
-        return tr_fail(err, TR_E_INTERNAL, "the format %s is not built in", tr_lines_formats[format]);
+        return tr_fail(err, TR_E_INTERNAL, "the format %s is not built in",
+                       tr_lines_formats[format]);
     struct tr_format_context context = {
         .prefix = prefix, .version = TAILRACE_VERSION, .connector = "postgresql"};
     return lines->format->open(options, &context, &lines->encoder, err);

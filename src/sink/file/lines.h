@@ -19,8 +19,8 @@ struct tr_lines {
 enum tr_status tr_lines_open(struct tr_lines *lines, int format,
                              const struct tr_format_options *options, const char *prefix,
                              struct tr_error *err);
-/* Appends 0..n lines to text; nothing after an error, which names the event. COMMIT and SCHEMA have no
- * line. */
+/* Appends 0..n lines to text; nothing after an error, which names the event. COMMIT and SCHEMA have
+ * no line. */
 enum tr_status tr_lines_append(struct tr_lines *lines, const struct tr_event *event, int64_t now_us,
                                struct tr_error *err);
 /* Removes the first len bytes; gives memory back that one large row took. */

@@ -49,8 +49,8 @@ static int start_compression(struct tr_file_output *output)
     if (output->packed == NULL)
         return ENOMEM;
     if (output->compression == TR_FILE_GZIP) {
-        int result = deflateInit2(&output->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS,
-                                  GZIP_MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
+        int result = deflateInit2(&output->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+                                  GZIP_WINDOW_BITS, GZIP_MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
         output->gzip_open = result == Z_OK;
         return result == Z_OK ? 0 : result == Z_MEM_ERROR ? ENOMEM : TR_FILE_ECOMPRESS;
     }

@@ -23,7 +23,7 @@ int tr_file_output_write(struct tr_file_output *output, const void *data, size_t
 /* Ends the compressed stream and makes the bytes durable. The name is still the temporary one. */
 int tr_file_output_finish(struct tr_file_output *output);
 const char *tr_file_output_name(const struct tr_file_output *output); /* without .tmp */
-uint64_t tr_file_output_bytes(const struct tr_file_output *output);   /* written to the file so far */
+uint64_t tr_file_output_bytes(const struct tr_file_output *output); /* written to the file so far */
 /* Does not remove the file. NULL is fine. */
 void tr_file_output_close(struct tr_file_output *output);
 

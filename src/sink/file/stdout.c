@@ -1,10 +1,10 @@
-/* The stdout sink: each write goes out before it returns, so "durable" is what write(2) has taken. A
- * pipe's reader may still lose it: at least once. The log goes to standard error.
+/* The stdout sink: each write goes out before it returns, so "durable" is what write(2) has taken.
+ * A pipe's reader may still lose it: at least once. The log goes to standard error.
  *
- * Thread: the writer's; interrupt from any. A reader that does not read blocks us: so a pipe is written
- * in pieces that poll(2) has announced room for (PIPE_BUF, pipe(7)), and the waiting looks at the
- * interrupt flag. O_NONBLOCK would be simpler, but it belongs to the open file, which other processes
- * (the terminal's shell) share. */
+ * Thread: the writer's; interrupt from any. A reader that does not read blocks us: so a pipe is
+ * written in pieces that poll(2) has announced room for (PIPE_BUF, pipe(7)), and the waiting looks
+ * at the interrupt flag. O_NONBLOCK would be simpler, but it belongs to the open file, which other
+ * processes (the terminal's shell) share. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -50,7 +50,8 @@ static const struct tr_option options[] = {
      .type = TR_OPT_STRING,
      .flags = TR_OPT_ADVANCED,
      .offset = offsetof(struct tr_sink_stdout_options, topic_prefix),
-     .help = "debezium-json: the logical server name in source.name. Default: the pipeline's name."},
+     .help =
+         "debezium-json: the logical server name in source.name. Default: the pipeline's name."},
     TR_FORMAT_OPTION_ROWS(struct tr_sink_stdout_options, format_options, "rewrite"),
     {.name = NULL},
 };
@@ -113,8 +114,9 @@ static enum tr_status sink_validate(void *self, const struct tr_table *const *ta
     (void)tables;
     (void)table_count;
     (void)err;
-    report(report_ctx, &(struct tr_finding){TR_INFO, TR_E_NONE, "stdout",
-                                            "rows are written to standard output, at least once", ""});
+    report(report_ctx,
+           &(struct tr_finding){TR_INFO, TR_E_NONE, "stdout",
+                                "rows are written to standard output, at least once", ""});
     return TR_OK;
 }
 
@@ -133,7 +135,8 @@ static enum tr_status sink_writer_open(void *self, unsigned partition, void **ou
     struct stdout_sink *sink = self;
     *out = NULL;
     if (partition != 0)
-        return tr_fail(err, TR_E_CAPABILITY, "the stdout sink has one writer: set pipeline.parallelism to 1");
+        return tr_fail(err, TR_E_CAPABILITY,
+                       "the stdout sink has one writer: set pipeline.parallelism to 1");
     struct stdout_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the stdout sink");

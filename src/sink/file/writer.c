@@ -1,13 +1,15 @@
 /* Events → lines → the file being written → published files. Thread: the writer's.
  *
- * lines.text = [lines of complete transactions, committed_len bytes][lines of the transaction under way]
- * Only the first part goes into the file, so that the file can be published at any moment. A
- * transaction whose lines outgrow PENDING_BYTES_MAX is spilled: what is complete is published first,
- * then the file holds this one transaction alone until its COMMIT. So a published file always ends at
- * the end of a transaction, no transaction is split over two files, and memory is bounded.
+ * lines.text = [lines of complete transactions, committed_len bytes][lines of the transaction under
+ * way] Only the first part goes into the file, so that the file can be published at any moment. A
+ * transaction whose lines outgrow PENDING_BYTES_MAX is spilled: what is complete is published
+ * first, then the file holds this one transaction alone until its COMMIT. So a published file
+ * always ends at the end of a transaction, no transaction is split over two files, and memory is
+ * bounded.
  *
  * Durable means published. A flush with timeout 0 publishes only what is due by rotation.size or
- * rotation.time: otherwise each flush would make a small file. A flush with a timeout publishes now. */
+ * rotation.time: otherwise each flush would make a small file. A flush with a timeout publishes
+ * now. */
 #include "sink/file/writer.h"
 
 #include <inttypes.h>
@@ -26,12 +28,14 @@
 #define PENDING_BYTES_MAX ((size_t)4 << 20)
 #define WRITE_BYTES ((size_t)256 << 10) /* lines are handed to the file in pieces of this size */
 
-static struct tr_metric metric_files = {
-    .name = "tailrace_sink_file_published_total", .unit = "files", .help = "Files published.",
-    .kind = TR_COUNTER};
-static struct tr_metric metric_bytes = {
-    .name = "tailrace_sink_file_published_bytes_total", .unit = "bytes",
-    .help = "Size of the files published, after compression.", .kind = TR_COUNTER};
+static struct tr_metric metric_files = {.name = "tailrace_sink_file_published_total",
+                                        .unit = "files",
+                                        .help = "Files published.",
+                                        .kind = TR_COUNTER};
+static struct tr_metric metric_bytes = {.name = "tailrace_sink_file_published_bytes_total",
+                                        .unit = "bytes",
+                                        .help = "Size of the files published, after compression.",
+                                        .kind = TR_COUNTER};
 
 struct tr_file_writer {
     struct tr_file_folder *folder;
@@ -41,9 +45,9 @@ struct tr_file_writer {
     struct tr_file_output *output; /* NULL: none open */
     struct tr_state marks;         /* after the last COMMIT */
     uint64_t committed_seq, durable_seq;
-    int64_t unpublished_since_ms;  /* first COMMIT that is not durable, 0 none */
-    bool spilling;                 /* output holds the beginning of a transaction */
-    bool broken;                   /* a write or a publication failed: only a new writer goes on */
+    int64_t unpublished_since_ms; /* first COMMIT that is not durable, 0 none */
+    bool spilling;                /* output holds the beginning of a transaction */
+    bool broken;                  /* a write or a publication failed: only a new writer goes on */
 };
 
 enum tr_status tr_file_writer_open(struct tr_file_folder *folder,
@@ -59,7 +63,8 @@ enum tr_status tr_file_writer_open(struct tr_file_folder *folder,
     tr_state_init(&writer->marks);
     const char *prefix = options->topic_prefix != NULL ? options->topic_prefix : folder->pipeline;
     if (tr_state_copy(&writer->marks, &folder->marks, err) != TR_OK ||
-        tr_lines_open(&writer->lines, options->format, &options->format_options, prefix, err) != TR_OK) {
+        tr_lines_open(&writer->lines, options->format, &options->format_options, prefix, err) !=
+            TR_OK) {
         tr_file_writer_close(writer);
         return TR_FAIL;
     }
@@ -84,7 +89,8 @@ static enum tr_status fail_broken(struct tr_file_writer *writer, const char *wha
 {
     writer->broken = true;
     return tr_file_fail(writer->folder, what,
-                        writer->output == NULL ? "" : tr_file_output_name(writer->output), error, err);
+                        writer->output == NULL ? "" : tr_file_output_name(writer->output), error,
+                        err);
 }
 
 static enum tr_status open_output(struct tr_file_writer *writer, struct tr_error *err)
@@ -126,7 +132,8 @@ static enum tr_status publish(struct tr_file_writer *writer, struct tr_error *er
         return TR_OK;
     if (!writer->spilling && drain(writer, writer->committed_len, err) != TR_OK)
         return TR_FAIL;
-    /* while a transaction is spilled, what is before it has been published: only marks can be left */
+    /* while a transaction is spilled, what is before it has been published: only marks can be left
+     */
     struct tr_file_output *output = writer->spilling ? NULL : writer->output;
     if (output != NULL) {
         int error = tr_file_output_finish(output);
@@ -165,7 +172,8 @@ static enum tr_status commit(struct tr_file_writer *writer, const struct tr_even
                              struct tr_error *err)
 {
     for (uint32_t i = 0; i < event->mark_count; i++) {
-        if (tr_state_apply(&writer->marks, event->marks[i].key, event->marks[i].value, err) != TR_OK) {
+        if (tr_state_apply(&writer->marks, event->marks[i].key, event->marks[i].value, err) !=
+            TR_OK) {
             writer->broken = true; /* half of the marks are applied */
             return TR_FAIL;
         }
