@@ -38,7 +38,7 @@ struct tr_pipeline_options {
     int64_t checkpoint_keep;         /* checkpoint.keep, default 3 */
     int64_t linger_ms;               /* batch.linger: the longest an accepted event waits for company
                                         before a flush, default 100 ms */
-    int64_t buffer_memory_bytes;     /* buffer.memory, default 64 MiB */
+    int64_t buffer_memory_bytes;     /* buffer.memory, default 32 MiB */
     int restart_kind;                /* restart-strategy.type: none|fixed-delay|exponential-delay (default) */
     int64_t restart_attempts;        /* restart-strategy.fixed-delay.attempts, default 10 */
     int64_t restart_delay_ms;        /* restart-strategy.fixed-delay.delay, default 5s */

@@ -213,6 +213,8 @@ static enum tr_status add_node(struct builder *b, enum tr_node_kind kind, struct
     }
     b->pending = NULL;
     node->kind = kind;
+    node->null = false;
+    node->text = NULL;
     node->line = b->last_line;
     node->column = b->last_column;
     *out = node;

@@ -112,11 +112,10 @@ static enum tr_status compile_part(struct tr_table_pattern *pattern,
         text = ".*";
         len = 2;
     }
-    pcre2_code *code =
-        pcre2_compile((PCRE2_SPTR)text, len,
-                      PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOTALL |
-                          PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_MATCH_INVALID_UTF,
-                      &number, &offset, pattern->compile_context);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, len,
+                                     PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOTALL |
+                                         PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C,
+                                     &number, &offset, pattern->compile_context);
     if (code == NULL) {
         char message[160];
         if (number == PCRE2_ERROR_NOMEMORY)

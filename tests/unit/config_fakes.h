@@ -1,5 +1,5 @@
-/* Connectors that exist only as option tables, with Flink CDC's key names, for tests of the pipeline
- * file; shared with the fuzz target. */
+/* Connectors that exist only as option tables, with Flink CDC's key names, for tests of the
+ * pipeline file; shared with the fuzz target. */
 #ifndef TESTS_UNIT_CONFIG_FAKES_H
 #define TESTS_UNIT_CONFIG_FAKES_H
 
@@ -36,28 +36,40 @@ static const char *const fake_modes[] = {"initial", "latest-offset", "snapshot",
 static const char *const fake_formats[] = {"debezium-json", "canal-json", NULL};
 
 static const struct tr_option fake_source_options[] = {
-    {"hostname", "host", TR_OPT_STRING, TR_OPT_REQUIRED, SRC(hostname), NULL, 0, 0, NULL, "The server."},
+    {"hostname", "host", TR_OPT_STRING, TR_OPT_REQUIRED, SRC(hostname), NULL, 0, 0, NULL,
+     "The server."},
     {"port", NULL, TR_OPT_INT, 0, SRC(port), "3306", 1, 65535, NULL, "Its port."},
     {"username", NULL, TR_OPT_STRING, 0, SRC(username), NULL, 0, 0, NULL, "The user."},
     {"password", NULL, TR_OPT_SECRET, 0, SRC(password), NULL, 0, 0, NULL, "Its password."},
-    {"tables", NULL, TR_OPT_LIST, TR_OPT_RAW_LIST, SRC(tables), NULL, 0, 0, NULL, "Patterns | of <tables>."},
+    {"tables", NULL, TR_OPT_LIST, TR_OPT_RAW_LIST, SRC(tables), NULL, 0, 0, NULL,
+     "Patterns | of <tables>."},
     {"server-id", NULL, TR_OPT_STRING, 0, SRC(server_id), NULL, 0, 0, NULL, "Range."},
-    {"scan.startup.mode", NULL, TR_OPT_ENUM, 0, SRC(startup_mode), "initial", 0, 0, fake_modes, "Where."},
-    {"heartbeat.interval", NULL, TR_OPT_DURATION, 0, SRC(heartbeat_ms), "30s", 100, 3600000, NULL, "How often."},
-    {"scan.incremental.snapshot.chunk.size", NULL, TR_OPT_INT, TR_OPT_ADVANCED, SRC(chunk_size), "8096", 1, 1000000, NULL, "Rows."},
-    {"schema-change.enabled", NULL, TR_OPT_BOOL, 0, SRC(schema_changes), "true", 0, 0, NULL, "Follow changes."},
+    {"scan.startup.mode", NULL, TR_OPT_ENUM, 0, SRC(startup_mode), "initial", 0, 0, fake_modes,
+     "Where."},
+    {"heartbeat.interval", NULL, TR_OPT_DURATION, 0, SRC(heartbeat_ms), "30s", 100, 3600000, NULL,
+     "How often."},
+    {"scan.incremental.snapshot.chunk.size", NULL, TR_OPT_INT, TR_OPT_ADVANCED, SRC(chunk_size),
+     "8096", 1, 1000000, NULL, "Rows."},
+    {"schema-change.enabled", NULL, TR_OPT_BOOL, 0, SRC(schema_changes), "true", 0, 0, NULL,
+     "Follow changes."},
     {"debezium.*", NULL, TR_OPT_MAP, TR_OPT_ADVANCED, SRC(debezium), NULL, 0, 0, NULL, "More."},
-    {"metadata.list", NULL, TR_OPT_LIST, 0, SRC(metadata), "op_ts, table_name", 0, 0, NULL, "Columns."},
-    {"server-time-zone", NULL, TR_OPT_STRING, TR_OPT_IGNORED, 0, NULL, 0, 0, NULL, "Has no effect here."},
-    {"jdbc.properties.*", NULL, TR_OPT_MAP, TR_OPT_IGNORED, 0, NULL, 0, 0, NULL, "There is no JDBC here."},
+    {"metadata.list", NULL, TR_OPT_LIST, 0, SRC(metadata), "op_ts, table_name", 0, 0, NULL,
+     "Columns."},
+    {"server-time-zone", NULL, TR_OPT_STRING, TR_OPT_IGNORED, 0, NULL, 0, 0, NULL,
+     "Has no effect here."},
+    {"jdbc.properties.*", NULL, TR_OPT_MAP, TR_OPT_IGNORED, 0, NULL, 0, 0, NULL,
+     "There is no JDBC here."},
     {NULL, NULL, TR_OPT_STRING, 0, 0, NULL, 0, 0, NULL, NULL},
 };
 static const struct tr_option fake_sink_options[] = {
     {"properties.*", NULL, TR_OPT_MAP, 0, SNK(properties), NULL, 0, 0, NULL, "The client's."},
-    {"properties.bootstrap.servers", "bootstrap-servers", TR_OPT_STRING, 0, SNK(servers), NULL, 0, 0, NULL, "Brokers."},
-    {"auto-create-table", NULL, TR_OPT_BOOL, 0, SNK(auto_create), "false", 0, 0, NULL, "Make topics."},
+    {"properties.bootstrap.servers", "bootstrap-servers", TR_OPT_STRING, 0, SNK(servers), NULL, 0,
+     0, NULL, "Brokers."},
+    {"auto-create-table", NULL, TR_OPT_BOOL, 0, SNK(auto_create), "false", 0, 0, NULL,
+     "Make topics."},
     {"topic", NULL, TR_OPT_STRING, 0, SNK(topic), NULL, 0, 0, NULL, "The topic."},
-    {"value.format", NULL, TR_OPT_ENUM, 0, SNK(value_format), "debezium-json", 0, 0, fake_formats, "Format."},
+    {"value.format", NULL, TR_OPT_ENUM, 0, SNK(value_format), "debezium-json", 0, 0, fake_formats,
+     "Format."},
     {"buffer.size", NULL, TR_OPT_SIZE, 0, SNK(buffer_bytes), "1MB", 1024, 1 << 30, NULL, "Bytes."},
     {"token", NULL, TR_OPT_SECRET, 0, SNK(token), NULL, 0, 0, NULL, "A secret."},
     {NULL, NULL, TR_OPT_STRING, 0, 0, NULL, 0, 0, NULL, NULL},

@@ -1,15 +1,18 @@
-/* ${...}: every form, its errors with their place, and that nothing from outside becomes structure. */
-#include <fcntl.h>
+/* ${...}: every form, its errors with their place, and that nothing from outside becomes structure.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 
 #include "config/expand.h"
 
@@ -109,9 +112,10 @@ static void test_no_injection(void **state)
 static void test_errors(void **state)
 {
     (void)state;
-    expect_error("b: 1\na: ${TR_TEST_UNSET}\n", TR_E_CONFIG_EXPAND, "p.yaml:2:4: ", "TR_TEST_UNSET");
-    expect_error("a: {b: [x, '${env:TR_TEST_UNSET}']}\n", TR_E_CONFIG_EXPAND, "p.yaml:1:12: ",
-                 "TR_TEST_UNSET");
+    expect_error("b: 1\na: ${TR_TEST_UNSET}\n", TR_E_CONFIG_EXPAND,
+                 "p.yaml:2:4: ", "TR_TEST_UNSET");
+    expect_error("a: {b: [x, '${env:TR_TEST_UNSET}']}\n", TR_E_CONFIG_EXPAND,
+                 "p.yaml:1:12: ", "TR_TEST_UNSET");
     expect_error("a: ${TR_TEST_X\n", TR_E_CONFIG_EXPAND, "p.yaml:1:4: ", "without its }");
     expect_error("a: ${}\n", TR_E_CONFIG_EXPAND, "p.yaml:1:4: ", "not a variable's name");
     expect_error("a: ${1}\n", TR_E_CONFIG_EXPAND, "p.yaml:1:4: ", "not a variable's name");
@@ -217,9 +221,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_variables),    cmocka_unit_test(test_what_stays),
-        cmocka_unit_test(test_no_injection), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_files),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_variables),
+        cmocka_unit_test(test_what_stays),
+        cmocka_unit_test(test_no_injection),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_secret_is_not_in_messages),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -2,12 +2,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
 
 #include "config/tree.h"
 
@@ -105,8 +107,8 @@ static void test_json(void **state)
     assert_string_equal(tr_tree_find(root, "a")->text, "\xf0\x9f\x98\x80 /");
     tr_pool_free(&pool);
     expect_error_len("{\"a\":1,}", 8, "p.json", TR_E_CONFIG_SYNTAX, "p.json:1:7: ", "JSON");
-    expect_error_len("{\"a\":1,\"a\":2}", 13, "p.json", TR_E_CONFIG_DUPLICATE_KEY, "p.json:1:8: ",
-                     "\"a\"");
+    expect_error_len("{\"a\":1,\"a\":2}", 13, "p.json", TR_E_CONFIG_DUPLICATE_KEY,
+                     "p.json:1:8: ", "\"a\"");
 }
 
 static void test_empty_documents(void **state)
@@ -125,8 +127,9 @@ static void test_empty_documents(void **state)
     struct tr_pool pool;
     struct tr_node *root;
     tr_pool_init(&pool);
-    expect_ok(&pool, "\xef\xbb\xbf"
-                     "%YAML 1.2\n---\na: 1\r\nb: 2\r\n",
+    expect_ok(&pool,
+              "\xef\xbb\xbf"
+              "%YAML 1.2\n---\na: 1\r\nb: 2\r\n",
               "p.yaml", &root);
     assert_int_equal(tr_tree_find(root, "b")->line, 4);
     tr_pool_free(&pool);
@@ -180,7 +183,8 @@ static void test_refused(void **state)
     expect_error("a: \"x\\0y\"\n", TR_E_CONFIG_REFUSED, "p.yaml:1:4: ", "NUL");
     expect_error("a: 1\nb: 2\na: 3\n", TR_E_CONFIG_DUPLICATE_KEY, "p.yaml:3:1: ", "\"a\"");
     expect_error("a: 1\n'a': 3\n", TR_E_CONFIG_DUPLICATE_KEY, "p.yaml:2:1: ", "\"a\"");
-    expect_error("x: {a: 1, b: {c: 1, c: 1}}\n", TR_E_CONFIG_DUPLICATE_KEY, "p.yaml:1:21: ", "\"c\"");
+    expect_error("x: {a: 1, b: {c: 1, c: 1}}\n", TR_E_CONFIG_DUPLICATE_KEY,
+                 "p.yaml:1:21: ", "\"c\"");
 }
 
 /* The classic: nine lists of nine aliases each. */
@@ -192,7 +196,8 @@ static void test_alias_bomb(void **state)
     for (int i = 1; i < 10; i++) {
         len += (size_t)snprintf(text + len, sizeof text - len, "a%d: &a%d [", i, i);
         for (int n = 0; n < 9; n++)
-            len += (size_t)snprintf(text + len, sizeof text - len, "%s*a%d", n > 0 ? "," : "", i - 1);
+            len +=
+                (size_t)snprintf(text + len, sizeof text - len, "%s*a%d", n > 0 ? "," : "", i - 1);
         len += (size_t)snprintf(text + len, sizeof text - len, "]\n");
     }
     expect_error(text, TR_E_CONFIG_REFUSED, "p.yaml:1:", "anchors");
@@ -243,13 +248,14 @@ static void test_limits(void **state)
     free(text);
 }
 
-/* Inputs for which a parser may take quadratic time: each must be judged within a few seconds, under
- * sanitizers, on a slow machine. */
+/* Inputs for which a parser may take quadratic time: each must be judged within a few seconds,
+ * under sanitizers, on a slow machine. */
 static void test_hostile_time(void **state)
 {
     (void)state;
-    static const char *const units[] = {"%", " \n", "\n", "a: |\n \n", "    \n", "? ", "&a ", "!", "\\\n",
-                                        "#",  "\"", "'",  "a:\n",      "[\n", "- \n",  "}",  ":",  "`"};
+    static const char *const units[] = {"%",    " \n", "\n",   "a: |\n \n", "    \n", "? ",
+                                        "&a ",  "!",   "\\\n", "#",         "\"",     "'",
+                                        "a:\n", "[\n", "- \n", "}",         ":",      "`"};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         char *text = repeat(units[i], 200000 / strlen(units[i]), "a: |\n");
         struct tr_pool pool;
