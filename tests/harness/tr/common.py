@@ -16,7 +16,7 @@ import unittest
 CI = os.environ.get("CI", "") == "true"
 SANITIZED = os.environ.get("TAILRACE_SANITIZED", "") not in ("", "0")
 # How much longer things take under a sanitizer on a small machine.
-PATIENCE = 4.0 if SANITIZED else 2.0
+PATIENCE = 2.5 if SANITIZED else 1.5
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -89,6 +89,8 @@ def pg_equal(source, target, table, target_table=None, names=None):
 
 
 def sqlite_open(path, timeout=30):
+    if not os.path.exists(path):
+        raise AssertionError("there is no %s" % path)
     conn = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=timeout,
                            isolation_level=None)
     conn.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -129,6 +131,8 @@ def canonical_sqlite(value, pg_type):
         return value.replace("+00:00", "+00")
     if isinstance(value, bytes):
         return "\\x" + value.hex()
+    if pg_type == "money" and isinstance(value, str):
+        return value.replace("$", "").replace(",", "")  # as printed under lc_monetary C
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
@@ -261,7 +265,7 @@ def stream_holds_each_once(found, expected, allow_repeats=False):
     return True
 
 
-def wait_equal(condition, run=None, timeout=30, what="the target to equal its source"):
+def wait_equal(condition, run=None, timeout=20, what="the target to equal its source"):
     """condition raises AssertionError while they differ. run: a pipeline that must stay alive."""
     def equal():
         try:

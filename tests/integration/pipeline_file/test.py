@@ -105,8 +105,13 @@ class PipelineFile(Case):
         self.refused("source: " + "{a: " * 5000 + "1" + "}" * 5000 + "\n", None)
 
     def test_bad_patterns(self):
-        done = self.refused(GOOD.replace("'d.public.\\.*'", "'d.public.(unclosed'"), None)
-        self.assertIn("CONFIG_PATTERN", done.all)
+        # A source's patterns are its own: it compiles them when it is opened.
+        self.check(GOOD.replace("'d.public.\\.*'", "'d.public.(unclosed'"))
+        for command in ("check", "run"):
+            done = cli(command, self.path("p.yaml"))
+            self.assertEqual(done.returncode, 2, done)
+            self.assertIn("(unclosed", done.all)
+            self.assertRegex(done.all, "CONFIG_PATTERN|PG_OPTION")
 
     def test_bad_routes(self):
         self.refused(GOOD + "route:\n  - source-table: d.public.t\n", None, "sink-table")
