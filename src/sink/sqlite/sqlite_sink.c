@@ -116,7 +116,7 @@ static enum tr_status configure(struct sqlite_sink *sink, sqlite3 *db, bool writ
                                                                         : "NORMAL";
     (void)snprintf(sql, sizeof sql,
                    "PRAGMA synchronous=%s; PRAGMA foreign_keys=OFF; PRAGMA recursive_triggers=OFF; "
-                   "PRAGMA secure_delete=OFF; PRAGMA cache_size=-%lld; PRAGMA wal_autocheckpoint=%d; "
+                   "PRAGMA cache_size=-%lld; PRAGMA wal_autocheckpoint=%d; "
                    "PRAGMA journal_size_limit=%d; PRAGMA query_only=%d",
                    synchronous, (long long)(writing ? sink->options->cache_bytes / 1024 : 2048),
                    WAL_CHECKPOINT_PAGES, WAL_KEEP_BYTES, sink->checking);

@@ -319,21 +319,34 @@ void tr_sqlite_literal(struct tr_outbuf *sql, const struct sqlite_value *value)
 
 /* ---- value → cell --------------------------------------------------------------------------- */
 
-/* Does the decimal text read back as `real`, and not only by a tie? PostgreSQL leaves out texts that lie
- * exactly between two numbers (src/common/d2s.c: acceptBounds is false). */
-static bool reads_back(const char *text, double real, bool single)
+/* Is decimal · 10^power exactly binary · 2^twos? */
+static bool same_number(uint64_t decimal, int power, uint64_t binary, int twos)
 {
-    if (single) {
-        float number = (float)real, exact = strtof(text, NULL);
-        double wide = strtod(text, NULL);
-        return exact == number &&
-               wide != ((double)number + (double)nextafterf(number, INFINITY)) / 2 &&
-               wide != ((double)number + (double)nextafterf(number, -INFINITY)) / 2;
+    uint64_t *side = power >= 0 ? &decimal : &binary;
+    for (int i = power >= 0 ? power : -power; i > 0; i--) {
+        if (__builtin_mul_overflow(*side, 5, side))
+            return false; /* the other side is below 2^60 */
     }
-    long double wide = strtold(text, NULL);
-    return strtod(text, NULL) == real &&
-           wide != ((long double)real + (long double)nextafter(real, INFINITY)) / 2 &&
-           wide != ((long double)real + (long double)nextafter(real, -INFINITY)) / 2;
+    twos -= power;
+    for (; decimal % 2 == 0 && decimal != 0; decimal /= 2)
+        twos--;
+    for (; binary % 2 == 0 && binary != 0; binary /= 2)
+        twos++;
+    return decimal == binary && twos == 0;
+}
+
+/* Does decimal · 10^power lie exactly between `real` and a neighbour? It would be read as `real` by the
+ * rule of ties, and PostgreSQL leaves such texts out (src/common/d2s.c: acceptBounds is false). */
+static bool is_tie(uint64_t decimal, int power, double real, bool single)
+{
+    int exponent, bits = single ? 24 : 53, least = single ? -149 : -1074;
+    double fraction = frexp(real, &exponent);
+    int twos = exponent - bits > least ? exponent - bits : least;
+    uint64_t mantissa = (uint64_t)ldexp(fraction, exponent - twos);
+    bool narrow = mantissa == (uint64_t)1 << (bits - 1) && twos > least;
+    return same_number(decimal, power, 2 * mantissa + 1, twos - 1) ||
+           (narrow ? same_number(decimal, power, 4 * mantissa - 1, twos - 2)
+                   : same_number(decimal, power, 2 * mantissa - 1, twos - 1));
 }
 
 /* Finds the fewest digits: digits[] without point, and the exponent of the first one. real > 0. */
@@ -356,7 +369,9 @@ static void shortest(double real, bool single, char digits[20], int *exponent)
             (void)snprintf(digits, 20, "%llu", (unsigned long long)mantissa + (unsigned)up);
             int first = *exponent + (int)strlen(digits) - count; /* 99 + 1 has a digit more */
             (void)snprintf(text, sizeof text, "%se%d", digits, first - (int)strlen(digits) + 1);
-            if (count == most || reads_back(text, real, single)) {
+            bool reads_back = single ? strtof(text, NULL) == (float)real : strtod(text, NULL) == real;
+            if (count == most ||
+                (reads_back && !is_tie(mantissa + (unsigned)up, *exponent - count + 1, real, single))) {
                 *exponent = first;
                 return;
             }
