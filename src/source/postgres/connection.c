@@ -174,9 +174,9 @@ static enum tr_status fail_refused(const struct tr_pg_settings *settings, const 
                    end == NULL ? (int)sizeof line - 1 : (int)(end - words), words);
     one_line(line, line, sizeof line);
     enum tr_code code = tr_pg_code_of_sqlstate(state);
-    if (code == TR_E_PG_PERMISSION && strstr(line, "walsender") != NULL)
-        code = TR_E_PG_REPLICATION_ROLE;
-    if (code == TR_E_PG_PERMISSION && strstr(line, "eplication") != NULL)
+    if (code == TR_E_PG_PERMISSION &&
+        (strstr(line, "walsender") != NULL || strstr(line, "WAL sender") != NULL ||
+         strstr(line, "eplication") != NULL))
         code = TR_E_PG_REPLICATION_ROLE;
     (void)tr_fail(err, code, "PostgreSQL refused the connection: %s", line);
     (void)tr_detail(err, "PostgreSQL: SQLSTATE %s", state);

@@ -25,7 +25,8 @@ struct preflight {
     struct tr_pg_catalog *catalog;
     tr_report_fn report;
     void *report_ctx;
-    struct tr_outbuf object, message, remedy; /* reused */
+    struct tr_outbuf remedy; /* reused */
+    unsigned absent_count;   /* tables named plainly that do not exist */
 };
 
 static void report(struct preflight *flight, enum tr_severity severity, enum tr_code code,
@@ -55,6 +56,19 @@ static void report_server(struct preflight *flight)
         report(flight, TR_ERROR_SEVERITY, TR_E_PG_STANDBY, "server",
                "the server is a standby: the publication and the slot must be on the primary",
                "Set hostname to the primary's.");
+}
+
+/* Without the REPLICATION attribute a hosted server may still allow it by a role of its own: try. */
+static void try_replication(struct preflight *flight)
+{
+    struct tr_pg_conn walsender = {0};
+    struct tr_error err;
+    if (tr_pg_connect(flight->settings, true, -1, &walsender, &err) == TR_OK)
+        report(flight, TR_INFO, TR_E_NONE, user_of(flight->conn),
+               "may replicate by a role that it is a member of", NULL);
+    else
+        report(flight, TR_ERROR_SEVERITY, err.code, user_of(flight->conn), err.message, err.hint);
+    tr_pg_disconnect(&walsender);
 }
 
 static enum tr_status report_settings(struct preflight *flight, struct tr_error *err)
@@ -124,15 +138,10 @@ static enum tr_status report_settings(struct preflight *flight, struct tr_error 
                        idle);
         report(flight, TR_WARNING, TR_E_NONE, "idle_replication_slot_timeout", text, NULL);
     }
-    if (!tr_pg_bool(row, 0, 6)) {
-        char remedy[200];
-        (void)snprintf(remedy, sizeof remedy, "ALTER ROLE \"%s\" REPLICATION;",
-                       user_of(flight->conn));
-        report(flight, TR_WARNING, TR_E_PG_REPLICATION_ROLE, user_of(flight->conn),
-               "has not the REPLICATION attribute; some hosted servers grant it by a role of their own",
-               remedy);
-    }
+    bool may_replicate = tr_pg_bool(row, 0, 6);
     PQclear(row);
+    if (!may_replicate)
+        try_replication(flight);
     return TR_OK;
 }
 
@@ -338,16 +347,12 @@ static void report_plain_name(void *ctx, const char *schema, const char *table)
     report(flight, TR_ERROR_SEVERITY, TR_E_PG_TABLE_MISSING, name,
            "is named in tables, but does not exist in this database",
            "Create it, or correct the name in tables (names are case-sensitive).");
+    flight->absent_count++;
 }
 
 static void report_tables(struct preflight *flight)
 {
     char name[300], text[80];
-    if (flight->catalog->captured_count == 0)
-        report(flight, TR_ERROR_SEVERITY, TR_E_PG_NO_TABLES, flight->settings->database,
-               "no table of this database matches tables",
-               "Check source.tables: an unescaped . separates the parts, \\. is any character; list the "
-               "tables with: SELECT schemaname, tablename FROM pg_tables;");
     for (size_t i = 0; i < flight->catalog->relation_count; i++) {
         struct tr_pg_relation *relation = &flight->catalog->relations[i];
         (void)tr_table_id_format(&relation->id, name, sizeof name);
@@ -357,6 +362,11 @@ static void report_tables(struct preflight *flight)
             report_skipped(flight, relation, name);
     }
     tr_pg_patterns_plain(&flight->settings->options->tables, report_plain_name, flight);
+    if (flight->catalog->captured_count == 0 && flight->absent_count == 0)
+        report(flight, TR_ERROR_SEVERITY, TR_E_PG_NO_TABLES, flight->settings->database,
+               "no table of this database matches tables",
+               "Check source.tables: an unescaped . separates the parts, \\. is any character; list the "
+               "tables with: SELECT schemaname, tablename FROM pg_tables;");
     (void)snprintf(text, sizeof text, "%zu tables are captured", flight->catalog->captured_count);
     if (flight->catalog->captured_count > 0)
         report(flight, TR_INFO, TR_E_NONE, flight->settings->database, text, NULL);

@@ -8,7 +8,7 @@
  * (a rewrite would show an old snapshot an empty table).
  *
  * A reader's states:
- *   CONNECT → PLAN (reader 0 only) → TAKE → BEGIN → COPY → END → TAKE … → DONE
+ *   CONNECT → PLAN (reader 0 only) → TAKE → BEGIN → ASK → COPY → END → TAKE … → DONE
  * PLAN announces every table (CREATE TABLE) and commits where the pipeline stands. A batch of another
  * reader may overtake that, so each reader announces a table again before its own first row of it.
  *
@@ -337,6 +337,17 @@ static enum tr_status step_plan(struct tr_pg_source *source, struct tr_pg_reader
 
 /* ---- one job -------------------------------------------------------------------------------- */
 
+static enum tr_status send_sql(struct tr_pg_reader *reader, struct tr_outbuf *sql,
+                               enum tr_pg_reader_state next, struct tr_error *err)
+{
+    bool sent = !sql->failed && PQsendQuery(reader->conn.pg, tr_outbuf_cstr(sql)) != 0;
+    tr_outbuf_free(sql);
+    if (!sent)
+        return tr_pg_fail_result(err, NULL, reader->conn.pg, "copy a table");
+    reader->state = next;
+    return TR_OK;
+}
+
 static enum tr_status step_take(struct tr_pg_source *source, struct tr_pg_reader *reader,
                                 struct tr_batch *batch, struct tr_error *err)
 {
@@ -363,13 +374,8 @@ static enum tr_status step_take(struct tr_pg_source *source, struct tr_pg_reader
         stamp(snapshot, reader, event);
     }
     struct tr_outbuf sql = {0};
-    tr_pg_job_sql(snapshot, reader->job, &sql);
-    bool sent = !sql.failed && PQsendQuery(reader->conn.pg, tr_outbuf_cstr(&sql)) != 0;
-    tr_outbuf_free(&sql);
-    if (!sent)
-        return tr_pg_fail_result(err, NULL, reader->conn.pg, "copy a table");
-    reader->state = TR_PG_READER_BEGIN;
-    return TR_OK;
+    tr_pg_job_begin_sql(snapshot, reader->job, &sql);
+    return send_sql(reader, &sql, TR_PG_READER_BEGIN, err);
 }
 
 static enum tr_status fail_changed(const struct tr_pg_copy *copy, struct tr_error *err)
@@ -398,36 +404,53 @@ static enum tr_status fail_job(const struct tr_pg_copy *copy, const PGresult *re
     return TR_FAIL;
 }
 
-/* Results before COPY begins. TR_AGAIN: not there yet. */
+/* The results of BEGIN … check; then COPY is sent. TR_AGAIN: not there yet. */
 static enum tr_status step_begin(struct tr_pg_snapshot *snapshot, struct tr_pg_reader *reader,
                                  struct tr_error *err)
 {
     const struct tr_pg_copy *copy = &snapshot->copies[reader->job->table];
-    PGconn *pg = reader->conn.pg;
-    while (!PQisBusy(pg)) {
-        PGresult *result = PQgetResult(pg);
+    while (!PQisBusy(reader->conn.pg)) {
+        PGresult *result = PQgetResult(reader->conn.pg);
         ExecStatusType kind = PQresultStatus(result);
         enum tr_status status = TR_OK;
-        if (result == NULL)
-            status = tr_fail(err, TR_E_PG_PROTOCOL, "COPY did not begin");
-        else if (kind == PGRES_COPY_OUT)
-            reader->state = TR_PG_READER_COPY;
-        else if (kind == PGRES_TUPLES_OK && tr_pg_int(result, 0, 0) != 0)
+        if (result == NULL) {
+            struct tr_outbuf sql = {0};
+            tr_pg_job_copy_sql(snapshot, reader->job, &sql);
+            return send_sql(reader, &sql, TR_PG_READER_ASK, err);
+        }
+        if (kind == PGRES_TUPLES_OK && tr_pg_int(result, 0, 0) != 0)
             status = fail_changed(copy, err);
         else if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK)
-            status = fail_job(copy, result, pg, err);
+            status = fail_job(copy, result, reader->conn.pg, err);
         PQclear(result);
-        if (status != TR_OK || reader->state == TR_PG_READER_COPY)
+        if (status != TR_OK)
             return status;
     }
     return TR_AGAIN;
+}
+
+/* COPY's answer. TR_AGAIN: not there yet. */
+static enum tr_status step_ask(struct tr_pg_snapshot *snapshot, struct tr_pg_reader *reader,
+                               struct tr_error *err)
+{
+    if (PQisBusy(reader->conn.pg))
+        return TR_AGAIN;
+    PGresult *result = PQgetResult(reader->conn.pg);
+    enum tr_status status = TR_OK;
+    if (PQresultStatus(result) == PGRES_COPY_OUT)
+        reader->state = TR_PG_READER_COPY;
+    else
+        status = fail_job(&snapshot->copies[reader->job->table], result, reader->conn.pg, err);
+    PQclear(result);
+    return status;
 }
 
 static enum tr_status put_row(struct tr_pg_source *source, struct tr_pg_reader *reader, char *line,
                               size_t len, struct tr_batch *batch, struct tr_error *err)
 {
     struct tr_pg_snapshot *snapshot = source->snapshot;
-    const struct tr_table *table = snapshot->copies[reader->job->table].table;
+    struct tr_pg_copy *copy = &snapshot->copies[reader->job->table];
+    const struct tr_table *table = copy->table;
     char *row = line;
     if (!reader->table_held && tr_batch_table(batch, table, err) != TR_OK) {
         PQfreemem(line);
@@ -459,8 +482,11 @@ static enum tr_status put_row(struct tr_pg_source *source, struct tr_pg_reader *
     event->after = cells;
     event->txn_index = reader->row_index++;
     stamp(snapshot, reader, event);
-    if (reader->row_index == 1 && !atomic_exchange(&snapshot->first_row_given, true))
-        event->flags |= TR_EV_SNAPSHOT_FIRST;
+    if (reader->row_index == 1 && !atomic_exchange(&copy->first_row_given, true)) {
+        event->flags |= TR_EV_SNAPSHOT_FIRST_IN_TABLE;
+        if (!atomic_exchange(&snapshot->first_row_given, true))
+            event->flags |= TR_EV_SNAPSHOT_FIRST;
+    }
     return TR_OK;
 }
 
@@ -492,7 +518,7 @@ static enum tr_status step_copy(struct tr_pg_source *source, struct tr_pg_reader
             return TR_FAIL;
         reader->rows_counted++;
         count_rows(source, reader, ROWS_PER_TICK);
-        if (TR_FAILPOINT("source.postgres.mid_copy") != 0)
+        if (reader->row_index == 1 && TR_FAILPOINT("source.postgres.mid_copy") != 0)
             return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.mid_copy (%s)",
                            copy->relation->id.table);
     }
@@ -519,10 +545,11 @@ static enum tr_status step_end(struct tr_pg_source *source, struct tr_pg_reader 
             return status;
     }
     bool last_of_table = atomic_fetch_sub(&copy->jobs_left, 1) == 1;
+    bool last_of_all = atomic_fetch_add(&snapshot->jobs_done, 1) + 1 == snapshot->job_count;
     if (last_of_table && batch->event_count > 0) {
         struct tr_event *last = &batch->events[batch->event_count - 1];
         if (last->op == TR_OP_READ && last->table == copy->table)
-            last->flags |= TR_EV_SNAPSHOT_LAST_IN_TABLE;
+            last->flags |= TR_EV_SNAPSHOT_LAST_IN_TABLE | (last_of_all ? TR_EV_SNAPSHOT_LAST : 0);
     }
     if (commit(source, reader, batch, true, err) != TR_OK)
         return TR_FAIL;
@@ -552,6 +579,8 @@ static enum tr_status step(struct tr_pg_source *source, struct tr_pg_reader *rea
         return step_take(source, reader, batch, err);
     case TR_PG_READER_BEGIN:
         return step_begin(source->snapshot, reader, err);
+    case TR_PG_READER_ASK:
+        return step_ask(source->snapshot, reader, err);
     case TR_PG_READER_COPY:
         return step_copy(source, reader, batch, err);
     case TR_PG_READER_END:

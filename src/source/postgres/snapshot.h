@@ -35,13 +35,15 @@ struct tr_pg_copy {
     uint64_t skip_lsn, soft_lsn; /* marks to set, 0 none */
     int64_t pages;
     _Atomic uint32_t jobs_left;
+    _Atomic bool first_row_given;
 };
 
 enum tr_pg_reader_state {
     TR_PG_READER_CONNECT,
     TR_PG_READER_PLAN, /* reader 0: all tables are announced, and the plan is committed */
     TR_PG_READER_TAKE,
-    TR_PG_READER_BEGIN,
+    TR_PG_READER_BEGIN, /* transaction, lock, check */
+    TR_PG_READER_ASK,   /* COPY was sent */
     TR_PG_READER_COPY,
     TR_PG_READER_END,
     TR_PG_READER_DONE
@@ -73,6 +75,7 @@ struct tr_pg_snapshot {
     struct tr_pg_reader *readers;
     unsigned reader_count;
     _Atomic uint32_t next_job;
+    _Atomic uint32_t jobs_done;
     _Atomic bool first_row_given;
 };
 
@@ -80,8 +83,11 @@ struct tr_pg_snapshot {
  * set by the caller. */
 enum tr_status tr_pg_plan(struct tr_pg_source *source, struct tr_pg_snapshot *snapshot,
                           struct tr_error *err);
-/* The statements that read a job's rows, one simple query: transaction, lock, check, COPY. */
-void tr_pg_job_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
-                   struct tr_outbuf *sql);
+/* The statements of a job, in two simple queries: transaction, lock and check, which gives one row that
+ * must be 0; then COPY and the end of the transaction. */
+void tr_pg_job_begin_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
+                         struct tr_outbuf *sql);
+void tr_pg_job_copy_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
+                        struct tr_outbuf *sql);
 
 #endif

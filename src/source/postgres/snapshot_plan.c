@@ -23,6 +23,9 @@
  * Where S2's schema is newer than LSN1's, changes of the schema that commit before LSN2 are in the copy
  * already (mark soft/OID): rows of older versions flow, but nothing is dropped or renamed for them.
  *
+ * A mark `reload`, left by a `drop`, says that the target may hold rows of an earlier copy: then every
+ * table is emptied first and copied as one piece.
+ *
  * Tables that came to match later are copied in the same way; their changes before the copy's LSN are
  * skipped. */
 #include <inttypes.h>
@@ -242,7 +245,7 @@ static void plan_table(struct planner *planner)
                          (struct tr_pg_relation *)(uintptr_t)copy->relation, add_leaf, planner);
     if (copy->leaf_count == 0)
         return; /* a partitioned table without partitions: its first row comes by the stream */
-    if (source->bounded && known) {
+    if ((source->bounded && known) || (!known && tr_pg_mark_get(&source->marks, "reload") != NULL)) {
         add_reload(planner);
     } else if (copying) {
         resume_table(planner);
@@ -357,29 +360,48 @@ static void put_where(const struct tr_pg_copy *copy, const struct tr_pg_leaf *le
     }
 }
 
-void tr_pg_job_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
-                   struct tr_outbuf *sql)
+static bool reads_root(const struct tr_pg_copy *copy, const struct tr_pg_job *job)
+{
+    return job->kind == TR_PG_JOB_RELOAD && copy->relation->kind == 'p';
+}
+
+/* [ONLY] "schema"."table": of the leaf, or of the whole table. */
+static void put_from(const struct tr_pg_copy *copy, const struct tr_pg_job *job,
+                     struct tr_outbuf *sql)
+{
+    if (reads_root(copy, job)) {
+        tr_pg_put_qualified(sql, copy->relation->id.schema, copy->relation->id.table);
+        return;
+    }
+    const struct tr_pg_leaf *leaf = &copy->leaves[job->leaf_first];
+    tr_outbuf_lit(sql, "ONLY ");
+    tr_pg_put_qualified(sql, leaf->schema, leaf->name);
+}
+
+void tr_pg_job_begin_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
+                         struct tr_outbuf *sql)
 {
     const struct tr_pg_copy *copy = &snapshot->copies[job->table];
-    bool whole = job->kind == TR_PG_JOB_RELOAD;
-    const struct tr_pg_leaf *leaf = whole ? NULL : &copy->leaves[job->leaf_first];
-    bool root = whole && copy->relation->kind == 'p';
-    const char *schema = leaf != NULL ? leaf->schema : copy->relation->id.schema;
-    const char *name = leaf != NULL ? leaf->name : copy->relation->id.table;
     tr_outbuf_lit(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
     tr_pg_put_literal(sql, snapshot->name);
     tr_outbuf_lit(sql, "; LOCK TABLE ");
-    tr_outbuf_str(sql, root ? "" : "ONLY ");
-    tr_pg_put_qualified(sql, schema, name);
+    put_from(copy, job, sql);
     tr_outbuf_lit(sql, " IN ACCESS SHARE MODE; ");
     put_check(copy, job, sql);
+}
+
+void tr_pg_job_copy_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
+                        struct tr_outbuf *sql)
+{
+    const struct tr_pg_copy *copy = &snapshot->copies[job->table];
     tr_outbuf_lit(sql, "COPY (SELECT ");
     put_columns(copy->table, sql);
-    tr_outbuf_str(sql, root ? " FROM " : " FROM ONLY ");
-    tr_pg_put_qualified(sql, schema, name);
+    tr_outbuf_lit(sql, " FROM ");
+    put_from(copy, job, sql);
     if (copy->table->column_count == 0)
         tr_outbuf_lit(sql, " WHERE false"); /* rows without a column carry nothing */
     else
-        put_where(copy, leaf, job, sql);
+        put_where(copy, job->kind == TR_PG_JOB_RELOAD ? NULL : &copy->leaves[job->leaf_first], job,
+                  sql);
     tr_outbuf_lit(sql, ") TO STDOUT; COMMIT");
 }
