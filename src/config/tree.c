@@ -111,6 +111,13 @@ static unsigned utf8_length(const unsigned char *ptr, size_t len)
                : size;
 }
 
+/* "%YAML 1.2" and a line end. */
+static bool is_version_line(const char *line, size_t len)
+{
+    return len >= 10 && memcmp(line, "%YAML 1.", 8) == 0 && line[8] >= '0' && line[8] <= '9' &&
+           (line[9] == '\n' || line[9] == '\r');
+}
+
 /* Text that libfyaml shall see: valid characters, no directives but %YAML 1.x, bounded blank runs.
  */
 static enum tr_status scan_text(const char *text, size_t len, const char *name,
@@ -128,8 +135,7 @@ static enum tr_status scan_text(const char *text, size_t len, const char *name,
             return tr_hint(err, "Save the file as UTF-8, or write the character as an escape in a "
                                 "double-quoted value.");
         }
-        if (column == 1 && text[i] == '%' &&
-            !(len - i > 8 && memcmp(text + i, "%YAML 1.", 8) == 0 && memchr(text + i, '\n', 16)))
+        if (column == 1 && text[i] == '%' && !is_version_line(text + i, len - i))
             return tr_fail(err, TR_E_CONFIG_REFUSED, "%s:%u:1: directives (%%) are not accepted",
                            name, line);
         if (text[i] == '\n' || text[i] == '\r') {
