@@ -47,8 +47,9 @@ struct tr_sink_ops {
     enum tr_status (*validate)(void *self, const struct tr_table *const *tables, size_t table_count,
                                tr_report_fn report, void *report_ctx, struct tr_error *err);
     /* TR_CAP_POSITION: puts the stored marks of this pipeline into *marks (empty if none). Also makes
-     * the position table, topic or folder when absent (not when context->checking). For sinks without
-     * the capability: NULL. */
+     * the position table, topic or folder when absent (not when context->checking). TR_END: this sink
+     * keeps no position in this configuration; the checkpoint alone decides. For sinks without the
+     * capability: NULL. */
     enum tr_status (*load_marks)(void *self, struct tr_state *marks, struct tr_error *err);
     enum tr_status (*writer_open)(void *self, unsigned partition, void **writer,
                                   struct tr_error *err);
