@@ -41,10 +41,14 @@ static enum tr_status open_branches(struct tr_engine *engine, const struct tr_co
 }
 
 /* A sink that holds the position wins over the checkpoint: it is what the rows say. With several
- * sinks the checkpoint is the frontier over all of them. */
+ * sinks the checkpoint is the frontier over all of them. TR_END: in this configuration the sink keeps no
+ * position. A sink that holds one and cannot overwrite rows (no TR_CAP_UPSERT) gets the snapshot from one
+ * reader: among the interleaved chunks of several it would make rows of an unfinished chunk durable with
+ * another chunk's commit, and have them twice after a crash. */
 static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
 {
     tr_state_clear(&engine->state);
+    engine->one_snapshot_reader = false;
     enum tr_status status = tr_checkpoint_file_ops.load(engine->store, &engine->state, err);
     if (status == TR_FAIL)
         return status;
@@ -64,6 +68,8 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
                                "tailrace drop %s, then tailrace run %s",
                           engine->file->path, engine->file->path);
         }
+        if (status == TR_OK && !(branch->ops->caps & TR_CAP_UPSERT))
+            engine->one_snapshot_reader = true;
         if (status == TR_OK && (engine->branch_count == 1 || !have_checkpoint))
             status = tr_state_copy(&engine->state, &marks, err);
         tr_state_free(&marks);
@@ -99,6 +105,8 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     unsigned batches = (unsigned)(file->options.buffer_memory_bytes / (int64_t)TR_BATCH_COST_BYTES);
     unsigned readers = file->source_ops->snapshot_readers(source);
     engine->reader_count = readers > TR_SNAPSHOT_READERS_MAX ? TR_SNAPSHOT_READERS_MAX : readers;
+    if (engine->one_snapshot_reader && engine->reader_count > 1)
+        engine->reader_count = 1;
     if (batches < TR_POOL_BATCHES_MIN + engine->reader_count)
         batches = TR_POOL_BATCHES_MIN + engine->reader_count;
     if (tr_batch_pool_init(&engine->pool, batches, err) != TR_OK)

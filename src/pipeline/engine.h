@@ -169,6 +169,7 @@ struct tr_engine {
     unsigned branch_count;
     struct tr_reader readers[TR_READERS_MAX];
     unsigned reader_count;
+    bool one_snapshot_reader;   /* a sink that only appends holds the position: see recover */
     struct tr_batch_pool pool;
     struct tr_bell bell; /* the control thread's */
     struct tr_state state; /* merged marks of what is durable */
