@@ -114,7 +114,8 @@ int tr_value_enum(const char *text, const char *const *values)
 
 const char *tr_value_format(enum tr_option_type type, int64_t value, char *buf, size_t buf_size)
 {
-    static const struct unit sizes[] = {{"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"", 1}};
+    static const struct unit sizes[] = {
+        {"TB", 1LL << 40}, {"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"", 1}};
     static const struct unit durations[] = {
         {"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
     const struct unit *unit = type == TR_OPT_SIZE ? sizes : durations;
