@@ -281,6 +281,46 @@ enum tr_status tr_pg_catalog_load(struct tr_pg_conn *conn, const struct tr_pg_se
     return load_publication(conn, settings, server, catalog, err);
 }
 
+enum tr_status tr_pg_catalog_sizes(struct tr_pg_conn *conn, struct tr_pg_catalog *catalog,
+                                   struct tr_error *err)
+{
+    struct tr_outbuf list = {0};
+    PGresult *rows = NULL;
+    enum tr_status status = TR_FAIL;
+    const char *glue = "{";
+    for (size_t i = 0; i < catalog->relation_count; i++) {
+        const struct tr_pg_relation *relation = &catalog->relations[i];
+        if (relation->kind != 'r' || !(relation->captured || relation->is_partition))
+            continue;
+        tr_outbuf_printf(&list, "%s%u", glue, relation->oid);
+        glue = ",";
+    }
+    tr_outbuf_str(&list, glue[0] == '{' ? "{}" : "}");
+    const char *params[] = {tr_outbuf_cstr(&list)};
+    if (list.failed) {
+        (void)no_memory(err);
+        goto cleanup;
+    }
+    if (tr_pg_query(conn, "ask for the tables' sizes",
+                    "SELECT o, pg_catalog.pg_relation_size(o) / "
+                    "pg_catalog.current_setting('block_size')::int FROM unnest($1::oid[]) o",
+                    1, params, &rows, err) != TR_OK)
+        goto cleanup;
+    size_t at = 0; /* the answer has the order of the question */
+    for (int row = 0; row < PQntuples(rows); row++) {
+        uint32_t oid = (uint32_t)tr_pg_int(rows, row, 0);
+        while (at < catalog->relation_count && catalog->relations[at].oid != oid)
+            at++;
+        if (at < catalog->relation_count && !PQgetisnull(rows, row, 1))
+            catalog->relations[at].pages = tr_pg_int(rows, row, 1);
+    }
+    status = TR_OK;
+cleanup:
+    PQclear(rows);
+    tr_outbuf_free(&list);
+    return status;
+}
+
 void tr_pg_catalog_free(struct tr_pg_catalog *catalog)
 {
     for (size_t i = 0; i < catalog->relation_count; i++)

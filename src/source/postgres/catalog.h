@@ -22,8 +22,8 @@ struct tr_pg_relation {
     bool published;       /* the publication has it */
     bool has_primary;
     bool has_identity_index;
-    int64_t pages;        /* estimates of the last ANALYZE */
-    double rows;          /* -1 unknown */
+    int64_t pages;        /* estimate of the last VACUUM, or the real size after tr_pg_catalog_sizes */
+    double rows;          /* estimate of the last ANALYZE; -1 or 0 unknown */
     const char *row_filter;         /* of the publication, SQL, or NULL */
     const char *published_columns;  /* of the publication: names joined by '\n', NULL = all */
     const struct tr_table *table;   /* captured and described; else NULL */
@@ -65,6 +65,9 @@ enum tr_status tr_pg_catalog_load(struct tr_pg_conn *conn, const struct tr_pg_se
 enum tr_status tr_pg_catalog_describe(struct tr_pg_conn *conn, const struct tr_pg_server *server,
                                       struct tr_pg_types *types, struct tr_pg_catalog *catalog,
                                       struct tr_error *err);
+/* Asks for the real sizes of the captured tables and of partitions: estimates may be 0 or old. */
+enum tr_status tr_pg_catalog_sizes(struct tr_pg_conn *conn, struct tr_pg_catalog *catalog,
+                                   struct tr_error *err);
 void tr_pg_catalog_free(struct tr_pg_catalog *catalog);
 
 /* The captured relation with this oid or ID, NULL if there is none. */

@@ -113,7 +113,8 @@ static enum tr_status look_through(struct tr_pg_source *source, struct tr_pg_sna
         return TR_FAIL;
     snapshot->xmin = (uint32_t)strtoull(tr_pg_text(row, 0, 0), NULL, 10); /* without its epoch */
     PQclear(row);
-    if (tr_pg_source_catalog(source, err) != TR_OK)
+    if (tr_pg_source_catalog(source, err) != TR_OK ||
+        tr_pg_catalog_sizes(&source->sql, &source->catalog, err) != TR_OK)
         return TR_FAIL;
     status = tr_pg_exec(&source->sql, "end the look at the catalog", "COMMIT",
                         TR_PG_QUERY_TIMEOUT_MS, &end, err);
