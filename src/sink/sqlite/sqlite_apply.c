@@ -747,8 +747,10 @@ enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event, 
         (void)sqlite3_exec(writer->db, "RELEASE tailrace_apply", NULL, NULL, NULL);
     tr_outbuf_free(&apply.sql);
     tr_arena_free(&apply.arena);
-    if (status == TR_OK)
+    if (status == TR_OK) {
+        writer->txn_changes++;
         return TR_OK;
+    }
     err->seq = event->seq;
     return tr_sqlite_broken(writer, err);
 }

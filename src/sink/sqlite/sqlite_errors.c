@@ -30,7 +30,10 @@ static enum tr_code find_code(sqlite3 *db, int rc, int extended)
         if (system == ENOSPC || system == EDQUOT || system == EFBIG ||
             extended == SQLITE_IOERR_SHMSIZE)
             return TR_E_SQLITE_DISK_FULL;
-        if ((extended == SQLITE_IOERR_FSYNC || extended == SQLITE_IOERR_DIR_FSYNC))
+        /* a rollback in between may have lost the system's error: a write fails for want of room */
+        if (extended == SQLITE_IOERR_WRITE && system != EIO)
+            return TR_E_SQLITE_DISK_FULL;
+        if (extended == SQLITE_IOERR_FSYNC || extended == SQLITE_IOERR_DIR_FSYNC)
             return TR_E_SQLITE_SYNC;
         if (extended == SQLITE_IOERR_NOMEM)
             return TR_E_OUT_OF_MEMORY;
@@ -81,6 +84,16 @@ enum tr_status tr_sqlite_exec_buf(sqlite3 *db, struct tr_outbuf *sql, const char
 {
     const char *text = tr_outbuf_cstr(sql);
     return sql->failed ? tr_sqlite_no_memory(err) : tr_sqlite_exec(db, text, what, err);
+}
+
+enum tr_status tr_sqlite_step(sqlite3 *db, sqlite3_stmt *stmt, const char *what,
+                              struct tr_error *err)
+{
+    int rc = sqlite3_step(stmt);
+    if (rc != SQLITE_DONE) /* before the reset, which may hide the system's own error */
+        (void)tr_sqlite_fail(err, db, rc, "%s", what);
+    (void)sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? TR_OK : TR_FAIL;
 }
 
 enum tr_status tr_sqlite_prepare(sqlite3 *db, const char *sql, bool persistent, sqlite3_stmt **stmt,

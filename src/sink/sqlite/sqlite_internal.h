@@ -100,6 +100,9 @@ enum tr_status tr_sqlite_no_memory(struct tr_error *err);
 enum tr_status tr_sqlite_exec(sqlite3 *db, const char *sql, const char *what, struct tr_error *err);
 enum tr_status tr_sqlite_exec_buf(sqlite3 *db, struct tr_outbuf *sql, const char *what,
                                   struct tr_error *err);
+/* Runs a prepared statement that gives no rows, and resets it. */
+enum tr_status tr_sqlite_step(sqlite3 *db, sqlite3_stmt *stmt, const char *what,
+                              struct tr_error *err);
 enum tr_status tr_sqlite_prepare(sqlite3 *db, const char *sql, bool persistent, sqlite3_stmt **stmt,
                                  const char *what, struct tr_error *err);
 
@@ -233,7 +236,8 @@ struct sqlite_writer {
     struct tr_outbuf sql;
     bool in_transaction; /* ours is open */
     bool inside_source;  /* rows or DDL came since the last COMMIT event */
-    int64_t txn_rows, txn_begin_ms;
+    int64_t txn_changes; /* rows, schema changes and early marks in it */
+    int64_t txn_begin_ms;
     uint64_t accepted_seq;   /* last COMMIT event */
     uint64_t committed_seq;  /* visible in the file */
     _Atomic uint64_t durable_seq;

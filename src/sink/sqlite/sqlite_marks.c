@@ -129,10 +129,8 @@ enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db, s
         (void)sqlite3_bind_text(stmt, 2, item->key, (int)(item->key_len - by_prefix), SQLITE_STATIC);
         if (stmt == marks->set)
             (void)sqlite3_bind_text(stmt, 3, item->value, (int)item->value_len, SQLITE_STATIC);
-        int rc = sqlite3_step(stmt);
-        (void)sqlite3_reset(stmt);
-        if (rc != SQLITE_DONE)
-            return tr_sqlite_fail(err, db, rc, "store the position");
+        if (tr_sqlite_step(db, stmt, "store the position", err) != TR_OK)
+            return TR_FAIL;
     }
     marks->count = 0;
     return TR_OK;

@@ -106,6 +106,11 @@ static enum tr_status configure(struct sqlite_sink *sink, sqlite3 *db, bool writ
     int rc = tr_sqlite_register(db);
     if (rc == SQLITE_OK)
         rc = tr_sqlite_register_convert(db);
+    /* "name" is a name, and never a string because there is no such column */
+    if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     if (rc != SQLITE_OK)
         return tr_sqlite_fail(err, db, rc, "prepare a connection");
     if (!sink->checking && set_journal(sink, db, err) != TR_OK)

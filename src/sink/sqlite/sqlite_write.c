@@ -48,8 +48,13 @@ static enum tr_status failpoint_error(const char *name, int number, struct tr_er
 enum tr_status tr_sqlite_broken(struct sqlite_writer *writer, struct tr_error *err)
 {
     bool one_only = err->class == TR_DATA || err->class == TR_SCHEMA || err->class == TR_CONFIG;
-    if (one_only && (!writer->in_transaction || !sqlite3_get_autocommit(writer->db)))
-        return TR_FAIL; /* the statement was undone, the transaction stands */
+    if (one_only && (!writer->in_transaction || !sqlite3_get_autocommit(writer->db))) {
+        /* the statement was undone, the transaction stands; an empty one gives its lock back */
+        if (writer->in_transaction && writer->txn_changes == 0 &&
+            sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK)
+            writer->in_transaction = writer->inside_source = false;
+        return TR_FAIL;
+    }
     if (!sqlite3_get_autocommit(writer->db))
         (void)sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
     writer->in_transaction = false;
@@ -62,12 +67,10 @@ enum tr_status tr_sqlite_begin(struct sqlite_writer *writer, struct tr_error *er
 {
     if (writer->in_transaction)
         return TR_OK;
-    int rc = sqlite3_step(writer->begin);
-    (void)sqlite3_reset(writer->begin);
-    if (rc != SQLITE_DONE)
-        return tr_sqlite_fail(err, writer->db, rc, "begin a transaction");
+    if (tr_sqlite_step(writer->db, writer->begin, "begin a transaction", err) != TR_OK)
+        return TR_FAIL;
     writer->in_transaction = true;
-    writer->txn_rows = 0;
+    writer->txn_changes = 0;
     writer->txn_begin_ms = tr_clock_mono_ms();
     return TR_OK;
 }
@@ -82,10 +85,8 @@ enum tr_status tr_sqlite_commit(struct sqlite_writer *writer, struct tr_error *e
     int injected = TR_FAILPOINT("sink.sqlite.before_commit");
     if (injected != 0)
         return failpoint_error("sink.sqlite.before_commit", injected, err);
-    int rc = sqlite3_step(writer->commit);
-    (void)sqlite3_reset(writer->commit);
-    if (rc != SQLITE_DONE)
-        return tr_sqlite_fail(err, writer->db, rc, "commit a transaction");
+    if (tr_sqlite_step(writer->db, writer->commit, "commit a transaction", err) != TR_OK)
+        return TR_FAIL;
     writer->in_transaction = false;
     tr_metric_add(&tr_sqlite_metric_commits, 1);
     injected = TR_FAILPOINT("sink.sqlite.after_commit");
@@ -159,6 +160,7 @@ static enum tr_status on_commit(struct sqlite_writer *writer, const struct tr_ev
             if (tr_sqlite_begin(writer, err) != TR_OK ||
                 tr_sqlite_marks_write(&writer->marks, writer->db, err) != TR_OK)
                 return TR_FAIL;
+            writer->txn_changes++;
             status = tr_sqlite_marks_add(&writer->marks, &event->marks[i], err);
         }
         if (status != TR_OK)
@@ -171,7 +173,7 @@ static enum tr_status on_commit(struct sqlite_writer *writer, const struct tr_ev
             writer->committed_seq = event->seq;
         return TR_OK;
     }
-    if (writer->txn_rows >= writer->sink->options->commit_rows ||
+    if (writer->txn_changes >= writer->sink->options->commit_rows ||
         tr_clock_mono_ms() - writer->txn_begin_ms >= writer->sink->options->commit_ms) {
         if (tr_sqlite_commit(writer, err) != TR_OK)
             return TR_FAIL;
@@ -253,10 +255,11 @@ static enum tr_status run(struct sqlite_writer *writer, const struct table_entry
                           sqlite3_stmt *stmt, struct tr_error *err)
 {
     int rc = sqlite3_step(stmt);
+    if (rc != SQLITE_DONE) /* before the reset, which may hide the system's own error */
+        (void)tr_sqlite_fail(err, writer->db, rc, "write to table \"%.100s\"",
+                             entry->table->id.table);
     (void)sqlite3_reset(stmt);
-    if (rc == SQLITE_DONE)
-        return TR_OK;
-    return tr_sqlite_fail(err, writer->db, rc, "write to table \"%.100s\"", entry->table->id.table);
+    return rc == SQLITE_DONE ? TR_OK : TR_FAIL;
 }
 
 static enum tr_status write_upsert(struct sqlite_writer *writer, struct table_entry *entry,
@@ -433,7 +436,6 @@ static enum tr_status write_row(struct sqlite_writer *writer, const struct tr_ev
         return failpoint_error("sink.sqlite.write", injected, err);
     if (tr_sqlite_entry(writer, event->table, &entry, err) != TR_OK)
         return TR_FAIL;
-    writer->txn_rows++;
     if (writer->scratch.used_bytes > 0)
         tr_arena_reset(&writer->scratch);
     switch (event->op) {
@@ -494,6 +496,8 @@ enum tr_status tr_sqlite_writer_write(void *self, const struct tr_event *events,
                 status = write_row(writer, event, err);
             if (status != TR_OK)
                 err->seq = event->seq;
+            else
+                writer->txn_changes++;
             rows++;
         }
         if (i == event_count / 2) {
