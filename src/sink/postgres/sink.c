@@ -20,8 +20,13 @@ enum tr_status tr_pgs_sink_link(struct tr_pgs_sink *sink, struct tr_pgs_link *li
 
 enum tr_status tr_pgs_sink_control(struct tr_pgs_sink *sink, struct tr_error *err)
 {
-    if (tr_pgs_link_alive(&sink->control) && PQtransactionStatus(sink->control.conn) == PQTRANS_IDLE)
-        return TR_OK;
+    /* libpq learns only from a statement that an idle connection was cut */
+    if (tr_pgs_link_alive(&sink->control) && PQtransactionStatus(sink->control.conn) == PQTRANS_IDLE) {
+        if (tr_pgs_exec(&sink->control, "SELECT 1", "could not use the connection", NULL, err) == TR_OK)
+            return TR_OK;
+        if (err->code == TR_E_INTERRUPTED)
+            return TR_FAIL;
+    }
     tr_pgs_link_close(&sink->control);
     return tr_pgs_sink_link(sink, &sink->control, TR_PGS_CONTROL, err);
 }

@@ -42,7 +42,7 @@ static void unnest(const struct tr_pgs_layout *layout, const uint16_t *const lis
                    const uint16_t counts[2], struct tr_outbuf *out)
 {
     unsigned number = 0;
-    tr_outbuf_lit(out, "pg_catalog.unnest(");
+    tr_outbuf_lit(out, "unnest("); /* with several arrays it is syntax, and must not be qualified */
     for (int list = 0; list < 2; list++) {
         for (uint16_t i = 0; i < counts[list]; i++) {
             const char *array = column_of(layout, lists[list][i])->array_type;

@@ -69,11 +69,16 @@ void feed_close(struct feed *feed)
     tr_batch_reset(feed->batch);
 }
 
+static const struct tr_table *made[64]; /* a test that fails leaves its tables */
+static unsigned made_count;
+
 void feed_free(struct feed *feed)
 {
     feed_close(feed);
     tr_batch_free(feed->batch);
     tr_state_free(&feed->marks);
+    while (made_count > 0)
+        tr_table_unref(made[--made_count]);
 }
 
 /* ---- tables ---- */
@@ -147,6 +152,8 @@ const struct tr_table *feed_table(uint64_t source_id, const char *schema, const 
         parse_column(text, &list[spec.column_count++], &spec.key_count);
     assert_int_equal(tr_table_new(&spec, &table, &err), TR_OK);
     free(copy);
+    assert_true(made_count < 64);
+    made[made_count++] = table;
     return table;
 }
 
@@ -253,6 +260,8 @@ enum tr_status feed_try_schema(struct feed *feed, enum tr_change_kind kind, cons
     assert_int_equal(tr_batch_schema_change(feed->batch, after, &change, &event, &feed->err), TR_OK);
     event->seq = ++feed->seq;
     enum tr_status status = tr_sink_postgres.apply(feed->writer, event, &feed->err);
+    if (getenv("SHOW") != NULL)
+        show(feed, status);
     tr_batch_reset(feed->batch);
     return status;
 }

@@ -32,7 +32,8 @@ void feed_close(struct feed *feed);
 void feed_free(struct feed *feed);
 
 /* "name type [key] [null] …" separated by commas; type is a PostgreSQL spelling known to feed.c, and
- * flags are k (key), n (nullable), g (generated), i (identity always), d=VALUE (default). */
+ * flags are k (key), n (nullable), g (generated), i (identity always), d=VALUE (default). feed_free
+ * gives the tables back. */
 const struct tr_table *feed_table(uint64_t source_id, const char *schema, const char *name,
                                   const char *columns);
 /* Values separated by '|': \N NULL, ~ unchanged, ! absent. NULL text: no image. */

@@ -77,7 +77,6 @@ static void changes_and_marks(void **state)
     assert_string_equal(tr_state_get(&feed.marks, "chunk/7"), "x");
     assert_string_equal(tr_state_get(&feed.marks, "lsn"), "0/20");
     ROWS("1\n2\n5\n9\n", "SELECT id FROM t ORDER BY id");
-    tr_table_unref(t);
 }
 
 /* Everything that can be said about one key within one batch. */
@@ -117,7 +116,6 @@ static void coalescing(void **state)
     feed_flush(&feed);
     ROWS("7|eight|8.00\n8|seven|7.00\n9|old|99.00\n32|inserted|2.00\n",
          "SELECT * FROM t WHERE id IN (7, 8, 9, 32, 33, 70) ORDER BY id");
-    tr_table_unref(t);
 }
 
 /* A batch that is large enough for COPY, with rows that are there already. */
@@ -139,7 +137,6 @@ static void inserts_that_exist(void **state)
     }
     ROWS("1700|row\t500\\|row\t0\\\n",
          "SELECT count(*), max(name) FILTER (WHERE id = 500), max(name) FILTER (WHERE id = 700) FROM t");
-    tr_table_unref(t);
 }
 
 static void types_round_trip(void **state)
@@ -221,7 +218,6 @@ static void types_round_trip(void **state)
         snprintf(expected, sizeof expected, "t\n");
         ROWS(expected, "SELECT atttypid = '%s'::regtype FROM pg_attribute WHERE attrelid = '%s'::regclass AND "
              "attname = 'v'", declared, name);
-        tr_table_unref(t);
     }
 }
 
@@ -244,7 +240,6 @@ static void binary_bytes_and_nul(void **state)
     assert_int_equal(feed_try_send(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_VALUE);
     assert_int_equal(feed.err.seq, seq);
-    tr_table_unref(t);
 }
 
 static void enum_becomes_text(void **state)
@@ -266,8 +261,6 @@ static void enum_becomes_text(void **state)
     feed_commit(&feed, "lsn", "0/2");
     feed_flush(&feed);
     ROWS("1|happy\n", "SELECT * FROM u");
-    tr_table_unref(t);
-    tr_table_unref(u);
 }
 
 static void odd_names(void **state)
@@ -282,7 +275,6 @@ static void odd_names(void **state)
     feed_flush(&feed);
     ROWS("1|A|c\n", "SELECT * FROM \"Sch\"\"ema\".\"x\"\"; DROP TABLE y; --\"");
     test_sql(server.admin, "DROP SCHEMA \"Sch\"\"ema\" CASCADE");
-    tr_table_unref(t);
 }
 
 static void composite_key_without_other_columns(void **state)
@@ -302,7 +294,6 @@ static void composite_key_without_other_columns(void **state)
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
     ROWS("1|x\n2|y\n3|z\n", "SELECT * FROM t ORDER BY 1");
-    tr_table_unref(t);
 }
 
 static void keyless(void **state)
@@ -328,7 +319,6 @@ static void keyless(void **state)
     assert_int_equal(feed_try_send(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_KEY_MISSING);
     assert_int_equal(feed.err.seq, feed.seq);
-    tr_table_unref(t);
 }
 
 static void secondary_unique_swap(void **state)
@@ -370,7 +360,6 @@ static void secondary_unique_swap(void **state)
     ROWS("3\n", "SELECT count(*) FROM t");
     feed_open(&feed);
     assert_string_equal(tr_state_get(&feed.marks, "lsn"), "0/2");
-    tr_table_unref(t);
 }
 
 /* COPY is used for many inserts: the seq must be found there too. */
@@ -419,7 +408,6 @@ static void bad_row_among_many(void **state)
     feed_open(&feed);
     assert_string_equal(tr_state_get(&feed.marks, "chunk/1"), "done");
     assert_null(tr_state_get(&feed.marks, "chunk/2"));
-    tr_table_unref(t);
 }
 
 static void ordinary_role(void)
@@ -480,8 +468,6 @@ static void foreign_keys_and_triggers(void **state)
     feed_commit(&feed, "lsn", "0/2");
     feed_flush(&feed);
     ROWS("99\n", "SELECT parent_id FROM child WHERE id = 91");
-    tr_table_unref(p);
-    tr_table_unref(c);
 }
 
 static void identity_and_generated(void **state)
@@ -524,8 +510,6 @@ static void identity_and_generated(void **state)
     feed_flush(&feed);
     test_sql(server.admin, "INSERT INTO u DEFAULT VALUES");
     ROWS("1|5\n40|1\n", "SELECT * FROM u ORDER BY id");
-    tr_table_unref(t);
-    tr_table_unref(u);
 }
 
 static void partitioned_target(void **state)
@@ -547,7 +531,6 @@ static void partitioned_target(void **state)
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
     ROWS("99|201|new\n", "SELECT (SELECT count(*) FROM t1), (SELECT count(*) FROM t2), (SELECT name FROM t WHERE id = 150)");
-    tr_table_unref(t);
 }
 
 static void no_index_on_the_key(void **state)
@@ -570,12 +553,11 @@ static void no_index_on_the_key(void **state)
         feed_commit(&feed, "lsn", "0/1");
         feed_flush(&feed);
     }
-    ROWS("302|302|302\n", "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE name IN ('r1', 'back', "
+    ROWS("301|301|301\n", "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE name IN ('r1', 'back', "
          "'missing', 'k') OR id = 8) FROM t");
-    tr_table_unref(t);
 }
 
-static void truncate(void **state)
+static void truncates(void **state)
 {
     (void)state;
     const struct tr_table *a = feed_table(1, "public", "a", "id int4 k i,v text n");
@@ -597,8 +579,6 @@ static void truncate(void **state)
     feed_commit(&feed, "lsn", "0/2");
     feed_flush(&feed);
     ROWS("0\n", "SELECT count(*) FROM a");
-    tr_table_unref(a);
-    tr_table_unref(b);
 }
 
 static void giant_transaction(void **state)
@@ -626,7 +606,6 @@ static void giant_transaction(void **state)
     feed_commit(&feed, "lsn", "0/3");
     feed_flush(&feed);
     ROWS("5002|87497500.00\n", "SELECT count(*), sum(amount) FROM t");
-    tr_table_unref(t);
 }
 
 static void snapshot_load_and_resume(void **state)
@@ -685,9 +664,6 @@ static void snapshot_load_and_resume(void **state)
     feed_commit(&feed, "chunk/6", "done");
     feed_flush(&feed);
     ROWS("1|fresh|1.00\n", "SELECT * FROM t");
-    const struct tr_table *const tables[] = {t, u, m1, m2};
-    for (size_t i = 0; i < 4; i++)
-        tr_table_unref(tables[i]);
 }
 
 static void bad_raw_line(void **state)
@@ -700,7 +676,6 @@ static void bad_raw_line(void **state)
     assert_int_equal(feed_try_send(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_ROW_FORMAT);
     assert_int_equal(feed.err.seq, 1);
-    tr_table_unref(t);
 }
 
 /* ---- schema changes ---- */
@@ -711,12 +686,12 @@ static void ddl_create_and_alter(void **state)
     const struct tr_table *v1 = feed_table(1, "other", "t", "id int4 k,a int4 n,b text n,gone text n");
     const struct tr_table *v2 =
         feed_table(1, "other", "t", "id int4 k,b int8 n,a text n,c int4 d=7,d text n");
-    static const struct tr_alter_item items[] = {{TR_ALTER_RENAME_COLUMN, 1, 2}, /* a ⇄ b */
-                                                 {TR_ALTER_RENAME_COLUMN, 2, 1},
+    static const struct tr_alter_item items[] = {{TR_ALTER_RENAME_COLUMN, 1, 1}, /* a ⇄ b */
+                                                 {TR_ALTER_RENAME_COLUMN, 2, 2},
                                                  {TR_ALTER_DROP_COLUMN, 3, 0},
                                                  {TR_ALTER_ADD_COLUMN, 0, 3},
                                                  {TR_ALTER_ADD_COLUMN, 0, 4},
-                                                 {TR_ALTER_COLUMN_TYPE, 2, 1}};
+                                                 {TR_ALTER_COLUMN_TYPE, 1, 1}};
     feed_open(&feed);
     feed_create(&feed, v1);
     feed_create(&feed, v1); /* again: nothing happens */
@@ -728,7 +703,7 @@ static void ddl_create_and_alter(void **state)
     ROWS("0\n", "SELECT count(*) FROM pg_class WHERE relname = 't' AND relnatts <> 4"); /* not seen yet */
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
-    ROWS("1|11|10|9|new\n2|~|20|7|~\n3|9999999999|thirty|8|d\n", "SELECT id, b, a, c, d FROM other.t ORDER BY id");
+    ROWS("1|10|11|9|new\n2|20|~|7|~\n3|9999999999|thirty|8|d\n", "SELECT id, b, a, c, d FROM other.t ORDER BY id");
     ROWS("bigint|integer\n", "SELECT min(pg_typeof(b)::text), min(pg_typeof(c)::text) FROM other.t");
     /* a late column: the sink adds what a table lacks */
     const struct tr_table *v3 = feed_table(1, "other", "t", "id int4 k,b int8 n,a text n,c int4 d=7,d text n,e int4 n d=3");
@@ -738,6 +713,7 @@ static void ddl_create_and_alter(void **state)
     const struct tr_table *v4 = feed_table(1, "other", "t", "id int4,b int8 n,a text k,c int4,d text n,e int4 d=4");
     static const struct tr_alter_item more[] = {{TR_ALTER_COLUMN_NULLABLE, 5, 5}, {TR_ALTER_COLUMN_DEFAULT, 3, 3},
                                                 {TR_ALTER_COLUMN_DEFAULT, 5, 5}, {TR_ALTER_KEY, 0, 0}};
+    feed_row(&feed, TR_OP_DELETE, v3, "2|!|!|!|!|!", NULL, 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(feed_try_schema(&feed, TR_CHANGE_ALTER_TABLE, v3, v4, more, 4), TR_OK);
         feed_row(&feed, TR_OP_UPDATE, v4, NULL, "33|\\N|thirty|1|\\N|5", 0);
@@ -749,9 +725,6 @@ static void ddl_create_and_alter(void **state)
     ROWS("c||YES\ne|4|NO\n", "SELECT column_name, replace(coalesce(column_default, ''), '::integer', ''), CASE column_name "
          "WHEN 'c' THEN 'YES' ELSE is_nullable END FROM information_schema.columns WHERE table_name = 't' AND "
          "column_name IN ('c', 'e') ORDER BY 1");
-    const struct tr_table *const tables[] = {v1, v2, v3, v4};
-    for (size_t i = 0; i < 4; i++)
-        tr_table_unref(tables[i]);
 }
 
 /* DROP b; RENAME a TO b: when it comes a second time it must not drop the renamed column. */
@@ -770,8 +743,6 @@ static void ddl_twice(void **state)
         feed_flush(&feed);
     }
     ROWS("1|keep\n", "SELECT * FROM t");
-    tr_table_unref(v1);
-    tr_table_unref(v2);
 }
 
 static void ddl_rename_and_drop_table(void **state)
@@ -795,8 +766,6 @@ static void ddl_rename_and_drop_table(void **state)
         feed_flush(&feed);
     }
     ROWS("~\n", "SELECT to_regclass('other.b')");
-    tr_table_unref(a);
-    tr_table_unref(b);
 }
 
 /* A change that the target refuses leaves the writer usable and the rest of the transaction alone. */
@@ -823,9 +792,6 @@ static void ddl_refused(void **state)
     feed_commit(&feed, "lsn", "0/2");
     feed_flush(&feed);
     ROWS("3\n", "SELECT count(*) FROM t");
-    tr_table_unref(v1);
-    tr_table_unref(v2);
-    tr_table_unref(v3);
 }
 
 static void table_creation_disabled(void **state)
@@ -843,7 +809,6 @@ static void table_creation_disabled(void **state)
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
     ROWS("1\n", "SELECT count(*) FROM t");
-    tr_table_unref(t);
 }
 
 static void schema_override_and_missing_column(void **state)
@@ -864,7 +829,6 @@ static void schema_override_and_missing_column(void **state)
     feed_row(&feed, TR_OP_CREATE, t, NULL, "2|x|1", 0);
     assert_int_equal(feed_try_send(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_COLUMN_MISSING);
-    tr_table_unref(t);
 }
 
 /* ---- failures ---- */
@@ -963,7 +927,6 @@ static void connection_lost(void **state)
     ROWS("2\n", "SELECT count(*) FROM t");
     feed_open(&feed);
     assert_string_equal(tr_state_get(&feed.marks, "lsn"), "0/2");
-    tr_table_unref(t);
 }
 
 static void *rival(void *ctx)
@@ -1008,7 +971,6 @@ static void deadlock(void **state)
         PQfinish(conn);
         ROWS("1|sink|10.00\n2|sink|20.00\n", "SELECT * FROM t WHERE id < 3 ORDER BY id");
     }
-    tr_table_unref(t);
 }
 
 static void lock_timeout_is_transient(void **state)
@@ -1029,7 +991,6 @@ static void lock_timeout_is_transient(void **state)
     assert_int_equal(feed.err.code, TR_E_PGSINK_LOCK_TIMEOUT);
     assert_int_equal(feed.err.class, TR_TRANSIENT);
     PQfinish(conn);
-    tr_table_unref(t);
 }
 
 static void *interrupter(void *ctx)
@@ -1057,7 +1018,6 @@ static void interrupt_ends_a_wait(void **state)
     assert_int_equal(feed.err.code, TR_E_INTERRUPTED);
     pthread_join(thread, NULL);
     PQfinish(conn);
-    tr_table_unref(t);
 }
 
 /* ---- preflight, scan, drop ---- */
@@ -1105,8 +1065,6 @@ static void validate(void **state)
         if (strstr(findings, expected[i]) == NULL)
             fail_msg("not found: %s\nin:\n%s", expected[i], findings);
     }
-    for (size_t i = 0; i < 5; i++)
-        tr_table_unref(tables[i]);
 }
 
 static void scan_and_drop(void **state)
@@ -1150,8 +1108,6 @@ static void scan_and_drop(void **state)
     assert_int_equal(tr_sink_postgres.drop(feed.sink, note, NULL, &feed.err), TR_OK);
     assert_non_null(strstr(findings, "1 stored marks removed"));
     ROWS("0\n", "SELECT count(*) FROM tailrace_position");
-    tr_table_unref(t);
-    tr_table_unref(missing);
 }
 
 int main(void)
@@ -1167,7 +1123,7 @@ int main(void)
         TEST(binary_bytes_and_nul), TEST(enum_becomes_text), TEST(odd_names),
         TEST(composite_key_without_other_columns), TEST(keyless), TEST(secondary_unique_swap),
         TEST(bad_row_among_many), TEST(foreign_keys_and_triggers), TEST(identity_and_generated),
-        TEST(partitioned_target), TEST(no_index_on_the_key), TEST(truncate), TEST(giant_transaction),
+        TEST(partitioned_target), TEST(no_index_on_the_key), TEST(truncates), TEST(giant_transaction),
         TEST(snapshot_load_and_resume), TEST(bad_raw_line), TEST(ddl_create_and_alter), TEST(ddl_twice),
         TEST(ddl_rename_and_drop_table), TEST(ddl_refused), TEST(table_creation_disabled),
         TEST(schema_override_and_missing_column), TEST(wrong_settings), TEST(two_processes),
