@@ -52,7 +52,8 @@ const struct tr_command tr_commands[] = {
      "  --timeout SECONDS    how long to wait for the target's position (default 30)",
      tr_cmd_verify, false},
     {"drop", "drop FILE [--yes]", "remove slot, publication, positions and checkpoints",
-     "Asks first. Copied rows stay in the target. The next run starts with a new snapshot.\n\n"
+     "Asks first. Copied rows stay in the target until the next run, which empties the tables that\n"
+     "this pipeline filled and copies them again.\n\n"
      "  --yes    do not ask",
      tr_cmd_drop, false},
     {"version", "version", "tell the version, what was built in, and why not", "", tr_cmd_version,

@@ -25,6 +25,7 @@ struct tr_batch {
     int64_t first_us;               /* tr_clock_mono_us of the first event: linger */
     _Atomic uint32_t refs;          /* the engine's */
     void *owner;                    /* the engine's */
+    unsigned reader_index;          /* the engine's */
 };
 
 enum tr_status tr_batch_new(struct tr_batch **out, struct tr_error *err) TR_WARN_UNUSED;

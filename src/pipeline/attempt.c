@@ -42,13 +42,10 @@ static enum tr_status open_branches(struct tr_engine *engine, const struct tr_co
 
 /* A sink that holds the position wins over the checkpoint: it is what the rows say. With several
  * sinks the checkpoint is the frontier over all of them. TR_END: in this configuration the sink keeps no
- * position. A sink that holds one and cannot overwrite rows (no TR_CAP_UPSERT) gets the snapshot from one
- * reader: among the interleaved chunks of several it would make rows of an unfinished chunk durable with
- * another chunk's commit, and have them twice after a crash. */
+ * position. */
 static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
 {
     tr_state_clear(&engine->state);
-    engine->one_snapshot_reader = false;
     enum tr_status status = tr_checkpoint_file_ops.load(engine->store, &engine->state, err);
     if (status == TR_FAIL)
         return status;
@@ -60,6 +57,11 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
         struct tr_state marks;
         tr_state_init(&marks);
         status = branch->ops->load_marks(branch->sink, &marks, err);
+        if (status == TR_OK && tr_state_get(&marks, TR_MARK_RELOAD) != NULL) {
+            branch->reload = !have_checkpoint && marks.count == 1;
+            if (tr_state_set(&marks, TR_MARK_RELOAD, "", err) != TR_OK)
+                status = TR_FAIL;
+        }
         if (status == TR_OK && marks.count == 0 && have_checkpoint) {
             status = tr_fail(err, TR_E_POSITION_MISMATCH,
                              "the checkpoint has a position, but the %s sink has none",
@@ -68,8 +70,6 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
                                "tailrace drop %s, then tailrace run %s",
                           engine->file->path, engine->file->path);
         }
-        if (status == TR_OK && !(branch->ops->caps & TR_CAP_UPSERT))
-            engine->one_snapshot_reader = true;
         if (status == TR_OK && (engine->branch_count == 1 || !have_checkpoint))
             status = tr_state_copy(&engine->state, &marks, err);
         tr_state_free(&marks);
@@ -105,8 +105,6 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     unsigned batches = (unsigned)(file->options.buffer_memory_bytes / (int64_t)TR_BATCH_COST_BYTES);
     unsigned readers = file->source_ops->snapshot_readers(source);
     engine->reader_count = readers > TR_SNAPSHOT_READERS_MAX ? TR_SNAPSHOT_READERS_MAX : readers;
-    if (engine->one_snapshot_reader && engine->reader_count > 1)
-        engine->reader_count = 1;
     if (batches < TR_POOL_BATCHES_MIN + engine->reader_count)
         batches = TR_POOL_BATCHES_MIN + engine->reader_count;
     if (tr_batch_pool_init(&engine->pool, batches, err) != TR_OK)
@@ -259,6 +257,10 @@ static enum tr_status settle_all(struct tr_engine *engine, int64_t deadline_ms, 
         }
     }
     atomic_store(&engine->force_flush, false);
+    if (tr_engine_failed(engine)) { /* a reader that failed as it ended, with nothing left to drain */
+        *err = engine->failure;
+        return TR_FAIL;
+    }
     if (advance(engine, err) != TR_OK)
         return TR_FAIL;
     return tr_engine_checkpoint(engine, true, err);

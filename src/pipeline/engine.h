@@ -9,6 +9,11 @@
  *             flush, and report what is durable.
  * Ownership of a batch: pool → reader → (refs = branches) writers → pool. A batch goes back when write
  * has returned; what waits for durability is only its ack record.
+ * A chunk of the snapshot may span several batches, and only its end is a COMMIT. Chunks of two readers
+ * must not mix in a sink, or the COMMIT of one would make half of the other durable without its mark:
+ * a writer stays with a snapshot ring until a batch ends with a COMMIT. So that it cannot wait for a
+ * batch that nobody has free, each snapshot reader has a quota of the pool; and with several branches,
+ * which could wait for each other crosswise, there is one snapshot reader.
  * Acknowledgement: a batch with COMMIT events has one ack record holding their merged marks. When every
  * branch is durable past it, and every earlier record of the same reader is done, its marks enter the
  * state; then checkpoint.save; then source.acknowledge. Never in another order. */
@@ -126,9 +131,13 @@ struct tr_branch {
     struct tr_router *router;
     pthread_t thread;
     bool thread_started;
+    bool reload; /* `tailrace drop` came before: empty the targets, then copy */
     struct tr_ring rings[TR_READERS_MAX];
     struct tr_bell bell; /* rung when a ring got something, or a flush is asked for */
     /* the writer thread's own */
+    unsigned ring_turn;
+    int ring_held;  /* the snapshot ring whose chunk has begun, -1 none; see writer.c */
+    bool discarding; /* a chunk was cut off by a stop: nothing more may become durable */
     uint64_t seq_next, seq_commit, seq_durable;
     int64_t undurable_since_us;
     struct tr_event *scratch;
@@ -156,6 +165,8 @@ struct tr_reader {
     pthread_t thread;
     bool thread_started;
     _Atomic bool ended;
+    unsigned quota;               /* batches it may have out at once */
+    _Atomic unsigned out;         /* handed on and not yet back in the pool */
     struct tr_ack_list acks;
 };
 struct tr_engine {
@@ -169,7 +180,6 @@ struct tr_engine {
     unsigned branch_count;
     struct tr_reader readers[TR_READERS_MAX];
     unsigned reader_count;
-    bool one_snapshot_reader;   /* a sink that only appends holds the position: see recover */
     struct tr_batch_pool pool;
     struct tr_bell bell; /* the control thread's */
     struct tr_state state; /* merged marks of what is durable */
@@ -202,6 +212,7 @@ void tr_engine_fail(struct tr_engine *engine, const struct tr_error *err); /* fi
 bool tr_engine_failed(struct tr_engine *engine);
 
 /* reader.c */
+void tr_reader_batch_done(struct tr_engine *engine, struct tr_batch *batch); /* last writer's */
 enum tr_status tr_reader_start(struct tr_engine *engine, unsigned index, bool stream,
                                struct tr_error *err);
 /* writer.c */
@@ -214,6 +225,8 @@ void tr_branch_targets_clear(struct tr_branch *branch);
 bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_table_id *target);
 enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table *before,
                              struct tr_error *err);
+/* reload.c: makes and empties every target of the captured tables, durably, before anything is copied */
+enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err);
 /* schema.c: one SCHEMA event for one branch */
 enum tr_status tr_branch_schema(struct tr_branch *branch, const struct tr_event *event,
                                 struct tr_error *err);

@@ -12,6 +12,10 @@ struct tr_run_options {
     bool until_caught_up;   /* end when the position reaches the log's end as it was at the start */
 };
 
+/* What `tailrace drop` leaves in a sink that holds positions, in place of them: "this pipeline filled
+ * these tables". The next run empties them before it copies, so that rows deleted meanwhile do not stay. */
+#define TR_MARK_RELOAD "reload"
+
 struct tr_engine;
 
 /* Takes the state folder's lock and answers on its control socket. ALREADY_RUNNING when another

@@ -1,7 +1,7 @@
 /* Reader threads: free batch → source → ring of every branch.
  *
  * A reader never drops a batch: the rings hold as many entries as the pool has batches, so a push
- * cannot fail. With no free batch the stream reader only keeps the source's connection alive. */
+ * cannot fail. A snapshot reader has at most its share of the pool out. With no free batch the stream reader only keeps the source's connection alive. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipeline/engine.h"
@@ -23,7 +23,7 @@ static struct tr_batch *next_batch(struct tr_reader *reader)
     int64_t kept_alive_ms = tr_clock_mono_ms();
     while (!must_end(engine)) {
         uint32_t ticket = tr_bell_ticket(&engine->pool.bell);
-        if (!atomic_load(&engine->paused)) {
+        if (!atomic_load(&engine->paused) && atomic_load(&reader->out) < reader->quota) {
             struct tr_batch *batch = tr_batch_pool_take(&engine->pool);
             if (batch != NULL)
                 return batch;
@@ -51,6 +51,8 @@ static enum tr_status hand_on(struct tr_reader *reader, struct tr_batch *batch, 
         return TR_FAIL;
     }
     batch->owner = record;
+    batch->reader_index = reader->index;
+    atomic_fetch_add(&reader->out, 1);
     if (record != NULL)
         tr_ack_append(&reader->acks, record);
     atomic_store(&batch->refs, engine->branch_count);
@@ -67,6 +69,12 @@ static enum tr_status hand_on(struct tr_reader *reader, struct tr_batch *batch, 
         tr_bell_ring(&branch->bell);
     }
     return TR_OK;
+}
+
+void tr_reader_batch_done(struct tr_engine *engine, struct tr_batch *batch)
+{
+    atomic_fetch_sub(&engine->readers[batch->reader_index].out, 1);
+    tr_batch_pool_give(&engine->pool, batch);
 }
 
 static void *reader_main(void *arg)
@@ -118,6 +126,9 @@ enum tr_status tr_reader_start(struct tr_engine *engine, unsigned index, bool st
     reader->engine = engine;
     reader->index = index;
     reader->stream = stream;
+    reader->quota = stream || engine->reader_count == 0 ? engine->pool.total
+                                                        : engine->pool.total / engine->reader_count;
+    atomic_store(&reader->out, 0);
     atomic_store(&reader->ended, false);
     if (pthread_create(&reader->thread, NULL, reader_main, reader) != 0)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "could not start a reader thread");

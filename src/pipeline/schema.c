@@ -19,6 +19,7 @@
 #include "pipeline/engine.h"
 
 #define ALTER_ITEMS_MAX 8192
+#define REFUSAL_FLUSH_MS 5000
 
 static unsigned item_bit(enum tr_alter_kind kind)
 {
@@ -168,9 +169,14 @@ cleanup:
     return status;
 }
 
-static enum tr_status refuse(const struct tr_event *event, struct tr_error *err)
+/* What came before the change is delivered first: it is not the reason to stop. */
+static enum tr_status refuse(struct tr_branch *branch, const struct tr_event *event,
+                             struct tr_error *err)
 {
     char name[300];
+    if (branch->seq_commit > branch->seq_durable &&
+        branch->ops->flush(branch->writer, REFUSAL_FLUSH_MS, err) == TR_FAIL)
+        return TR_FAIL;
     (void)tr_fail(err, TR_E_SCHEMA_CHANGE_REFUSED,
                   "the schema of %s changed and schema.change.behavior is exception",
                   tr_table_id_format(&event->table->id, name, sizeof name));
@@ -198,7 +204,7 @@ static enum tr_status one_target(struct tr_branch *branch, const struct tr_event
         return apply(branch, &routed, &refused, err);
     case TR_CHANGE_ALTER_TABLE:
         if (behavior == TR_SCHEMA_EXCEPTION)
-            return refuse(event, err);
+            return refuse(branch, event, err);
         if (behavior == TR_SCHEMA_IGNORE)
             return tr_branch_pin(branch, before, err);
         if (target->source_columns != NULL)
@@ -208,7 +214,7 @@ static enum tr_status one_target(struct tr_branch *branch, const struct tr_event
         if (before == NULL || tr_table_id_equal(&before->id, &target->table->id))
             return TR_OK;
         if (behavior == TR_SCHEMA_EXCEPTION)
-            return refuse(event, err);
+            return refuse(branch, event, err);
         if (behavior == TR_SCHEMA_IGNORE || is_lenient(branch, target->table) ||
             tr_branch_target_is_shared(branch, &before->id)) {
             copy = (struct tr_schema_change){.kind = TR_CHANGE_CREATE_TABLE};
@@ -217,7 +223,7 @@ static enum tr_status one_target(struct tr_branch *branch, const struct tr_event
         return apply(branch, &routed, &refused, err);
     case TR_CHANGE_DROP_TABLE:
         if (behavior == TR_SCHEMA_EXCEPTION)
-            return refuse(event, err);
+            return refuse(branch, event, err);
         if (behavior == TR_SCHEMA_IGNORE || is_lenient(branch, target->table) ||
             !(include & TR_CHG_DROP_TABLE))
             return TR_OK;

@@ -170,7 +170,7 @@ static enum tr_status take_batch(struct tr_branch *branch, struct tr_batch *batc
     if (status == TR_OK && record != NULL)
         status = pending_add(branch, branch->seq_commit, record, err);
     if (atomic_fetch_sub(&batch->refs, 1) == 1)
-        tr_batch_pool_give(&engine->pool, batch);
+        tr_reader_batch_done(engine, batch);
     return status;
 }
 
@@ -194,17 +194,46 @@ static void settle(struct tr_branch *branch)
         tr_bell_ring(&branch->engine->bell);
 }
 
-static struct tr_batch *next_batch(struct tr_branch *branch, unsigned *turn)
+static bool ends_with_commit(const struct tr_batch *batch)
 {
+    return batch->event_count > 0 && batch->events[batch->event_count - 1].op == TR_OP_COMMIT;
+}
+
+/* The stop of a reader in the middle of a chunk: what comes from other rings must not be committed
+ * together with the half chunk, so nothing is written any more. It is read again after the start. */
+static bool held_ring_was_cut(const struct tr_branch *branch)
+{
+    return branch->ring_held >= 0 &&
+           atomic_load(&branch->engine->readers[branch->ring_held].ended) &&
+           tr_ring_count(&branch->rings[branch->ring_held]) == 0;
+}
+
+static struct tr_batch *next_batch(struct tr_branch *branch)
+{
+    if (held_ring_was_cut(branch)) {
+        branch->discarding = true;
+        branch->ring_held = -1;
+    }
     for (unsigned i = 0; i < TR_READERS_MAX; i++) {
-        unsigned at = (*turn + i) % TR_READERS_MAX;
+        unsigned at = branch->ring_held >= 0 ? (unsigned)branch->ring_held
+                                             : (branch->ring_turn + i) % TR_READERS_MAX;
         struct tr_batch *batch = tr_ring_pop(&branch->rings[at]);
         if (batch != NULL) {
-            *turn = at + 1;
+            bool whole = branch->engine->readers[at].stream || ends_with_commit(batch);
+            branch->ring_held = whole || branch->discarding ? -1 : (int)at;
+            branch->ring_turn = at + 1;
             return batch;
         }
+        if (branch->ring_held >= 0)
+            break;
     }
     return NULL;
+}
+
+static void discard(struct tr_branch *branch, struct tr_batch *batch)
+{
+    if (atomic_fetch_sub(&batch->refs, 1) == 1)
+        tr_reader_batch_done(branch->engine, batch);
 }
 
 static enum tr_status flush_if_due(struct tr_branch *branch, bool idle, struct tr_error *err)
@@ -227,13 +256,14 @@ static void *writer_main(void *arg)
     struct tr_branch *branch = arg;
     struct tr_engine *engine = branch->engine;
     struct tr_error err;
-    unsigned turn = 0;
     int durable_wait_ms = DURABLE_WAIT_FIRST_MS;
     while (!atomic_load(&engine->abandon)) {
         uint32_t ticket = tr_bell_ticket(&branch->bell);
-        struct tr_batch *batch = next_batch(branch, &turn);
+        struct tr_batch *batch = next_batch(branch);
         enum tr_status status = TR_OK;
-        if (batch != NULL) {
+        if (batch != NULL && branch->discarding) {
+            discard(branch, batch);
+        } else if (batch != NULL) {
             status = take_batch(branch, batch, &err);
             durable_wait_ms = DURABLE_WAIT_FIRST_MS;
         }
@@ -263,6 +293,7 @@ enum tr_status tr_writer_start(struct tr_branch *branch, struct tr_error *err)
 {
     tr_arena_init(&branch->arena, 64u << 10, 4u << 20);
     branch->seq_next = 1;
+    branch->ring_held = -1;
     for (unsigned i = 0; i < TR_READERS_MAX; i++) {
         if (!tr_ring_init(&branch->rings[i], TR_POOL_BATCHES_MAX))
             return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a ring");
@@ -270,6 +301,8 @@ enum tr_status tr_writer_start(struct tr_branch *branch, struct tr_error *err)
     if (scratch_reserve(branch, TR_BATCH_EVENTS_MAX, err) != TR_OK)
         return TR_FAIL;
     if (branch->ops->writer_open(branch->sink, 0, &branch->writer, err) != TR_OK)
+        return TR_FAIL;
+    if (branch->reload && tr_branch_reload(branch, err) != TR_OK)
         return TR_FAIL;
     if (pthread_create(&branch->thread, NULL, writer_main, branch) != 0)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "could not start a writer thread");
