@@ -12,6 +12,7 @@ from .oracle import pg_equal, read_folder, sqlite_equal, wait_equal, whole_histo
 BASE_ROWS = 3000
 SOURCE = LEDGER.format(name="ledger") + """
 insert into ledger select -i, 0, 0, i, repeat('base', 10), now() from generate_series(1, %d) i;
+analyze ledger;
 """ % BASE_ROWS
 BASE = {-i: 0 for i in range(1, BASE_ROWS + 1)}
 HIT_SECONDS = 25

@@ -65,7 +65,7 @@ class Delivery(Case):
     def test_snapshot_exactly_once(self):
         """Killed in the middle of the copy: each row of the snapshot once."""
         db = self.database("create table t (id int primary key, v text);"
-                           "insert into t select i, repeat('x', 100) from generate_series(1, 60000) i")
+                           "insert into t select i, repeat('x', 100) from generate_series(1, 60000) i; analyze t")
         topic = self.unique("snap")
         run_ = self.pipeline(
             db.source("public.t", **{"scan.snapshot.chunk.size": "512KB"}),

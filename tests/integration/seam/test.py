@@ -9,6 +9,7 @@ SQL = LEDGER.format(name="ledger") + ACCOUNTS + """
 insert into ledger select i, 0, 0, i, repeat('old', 20), now() from generate_series(-30000, -1) i;
 create table still (id int primary key, pad text);
 insert into still select i, repeat('s', 200) from generate_series(1, 30000) i;
+analyze ledger; analyze still;
 """
 
 
@@ -99,7 +100,7 @@ class Seam(Case):
                              {"type": "sqlite", "path": path},
                              env={"TAILRACE_FAILPOINT": "source.postgres.mid_copy=sleep:100"}).start()
         self.wait(lambda: self.pg.value(
-            "select count(*) from pg_stat_activity where query ilike 'copy%'") or 0, run_, what="copy")
+            "select count(*) from pg_stat_activity where query ilike '%copy (select%' and pid <> pg_backend_pid()") or 0, run_, what="copy")
         conn = self.db.connect()
         cursor = conn.cursor()
         cursor.execute("set lock_timeout = '2s'")

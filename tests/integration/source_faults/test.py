@@ -1,6 +1,7 @@
 """What is wrong with the source is said with a stable code and what mends it; nothing is re-created
 silently, nothing crashes."""
 import json
+import re
 import time
 
 from tr import *
@@ -69,29 +70,36 @@ class Slots(Base):
         line = run_.fail(code=3, error="PG_SLOT_LOST")
         self.assertIn("max_slot_wal_keep_size", line + run_.text())
 
+    def hold_slot(self):
+        """A connection that streams from the slot and acknowledges nothing."""
+        import psycopg2
+        import psycopg2.extras
+        holder = psycopg2.connect(connection_factory=psycopg2.extras.LogicalReplicationConnection,
+                                  **self.pg.params(self.db.name))
+        holder.cursor().start_replication(
+            slot_name=self.slot, decode=False, status_interval=1000,
+            options={"proto_version": "1", "publication_names": self.run_.name + "_pub"})
+        self.wait(lambda: self.pg.slot(self.slot)["active"], what="the slot to be held")
+        return holder
+
     def test_in_use(self):
         run_ = self.copied()
-        first = self.pipeline({**self.db.source("public.t"), "slot.name": self.slot},
-                              {"type": "null"}, state_dir=self.path("other"),
-                              name=run_.name).start()
-        self.wait(lambda: self.pg.slot(self.slot)["active"], first)
+        holder = self.hold_slot()
         line = run_.fail(error="PG_SLOT_IN_USE", code=1)
         self.assertIn(self.slot, line)
-        first.alive()
+        self.assertTrue(self.pg.slot(self.slot)["active"], "the other one was thrown out")
+        holder.close()
 
     def test_in_use_is_retried(self):
         run_ = self.copied()
-        first = self.pipeline({**self.db.source("public.t"), "slot.name": self.slot},
-                              {"type": "null"}, state_dir=self.path("other"), name=run_.name).start()
-        self.wait(lambda: self.pg.slot(self.slot)["active"], first)
+        holder = self.hold_slot()
         again = self.pipeline(self.db.source("public.t"), {"type": "sqlite", "path": self.target},
                               name=run_.name, state_dir=run_.state_dir,
                               pipeline={"restart-strategy.type": "fixed-delay",
-                                        "restart-strategy.fixed-delay.delay": "200ms",
+                                        "restart-strategy.fixed-delay.delay": "1s",
                                         "restart-strategy.fixed-delay.attempts": 200}).start()
         again.wait_log("PG_SLOT_IN_USE")
-        # The other has read and acknowledged nothing that this one lacks.
-        first.kill()
+        holder.close()
         self.db.execute("insert into t values (2000, 'after')")
         wait_equal(lambda: sqlite_equal(self.db, "t", self.target), again)
 
@@ -99,8 +107,7 @@ class Slots(Base):
         run_ = self.copied()
         self.db.statements("insert into t values (1000, 'skipped by another')",
                            "insert into t values (1001, 'skipped too')")
-        self.pg.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())",
-                        args=(self.slot,))
+        self.db.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (self.slot,))
         line = run_.fail(code=3, error="PG_SLOT_AHEAD")
         self.assertIn("/", line)
 
@@ -208,9 +215,11 @@ class Preflight(Base):
         self.pg.execute("drop role if exists plain")
         self.pg.execute("create role plain login password 'x'")
         self.db.execute("grant select on t to plain; create publication for_plain for table t")
-        self.refused("PG_REPLICATION_ROLE", source={"username": "plain", "password": "x",
-                                                    "publication.name": "for_plain"},
-                     hint="REPLICATION")
+        run_ = self.make(source={"username": "plain", "password": "x", "publication.name": "for_plain"})
+        # check only warns: some hosted servers grant it in another way.
+        self.assertIn("PG_REPLICATION_ROLE", run_.check().all)
+        line = run_.fail(code=2, error="PG_REPLICATION_ROLE")
+        self.assertIn("REPLICATION", line)
 
     def test_an_ordinary_replication_user_is_enough(self):
         """Least rights: REPLICATION, SELECT, and a publication made by the owner."""
@@ -268,24 +277,32 @@ class Restart(Base):
             wait_equal(lambda: sqlite_equal(self.db, "t", self.target), run_)
         self.assertGreaterEqual(run_.status()["restarts"], 1)
 
+    def gone(self, **strategy):
+        """A pipeline that ran, and whose server then goes away for good."""
+        server = Postgres(self.PG_VERSION)
+        db = server.create_database("d", SQL)
+        run_ = self.pipeline(db.source("public.t"), {"type": "sqlite", "path": self.target},
+                             pipeline=strategy).start()
+        wait_equal(lambda: sqlite_equal(db, "t", self.target), run_)
+        server.close()
+        return run_
+
     def test_attempts_are_used_up(self):
-        run_ = self.make(source={"port": free_port()},
-                         pipeline={"restart-strategy.type": "fixed-delay",
-                                   "restart-strategy.fixed-delay.delay": "100ms",
-                                   "restart-strategy.fixed-delay.attempts": 3})
-        began = time.monotonic()
-        run_.fail(code=5, error="RETRIES_EXHAUSTED")
-        self.assertGreater(time.monotonic() - began, 0.25)
-        self.assertGreaterEqual(run_.text().count("PG_CONNECT"), 3)
+        run_ = self.gone(**{"restart-strategy.type": "fixed-delay",
+                            "restart-strategy.fixed-delay.delay": "200ms",
+                            "restart-strategy.fixed-delay.attempts": 3})
+        self.assertEqual(run_.wait_exit(), 5)
+        self.assertIn("RETRIES_EXHAUSTED", run_.last_line())
+        self.assertGreaterEqual(run_.text().count("retry_in_ms=200"), 3)
 
     def test_exponential_backoff(self):
-        run_ = self.make(source={"port": free_port()},
-                         pipeline={"restart-strategy.type": "exponential-delay",
-                                   "restart-strategy.exponential-delay.initial-backoff": "50ms",
-                                   "restart-strategy.exponential-delay.max-backoff": "400ms"}).start()
-        time.sleep(2)
+        run_ = self.gone(**{"restart-strategy.type": "exponential-delay",
+                            "restart-strategy.exponential-delay.initial-backoff": "50ms",
+                            "restart-strategy.exponential-delay.max-backoff": "400ms"})
+        time.sleep(3)
         run_.alive()
-        attempts = run_.text().count("PG_CONNECT")
-        self.assertGreaterEqual(attempts, 4)
-        self.assertLess(attempts, 30)
+        delays = [int(d) for d in re.findall(r"retry_in_ms=(\d+)", run_.text())]
+        self.assertEqual(delays[:4], [50, 100, 200, 400])
+        self.assertEqual(max(delays), 400)
+        self.assertLess(len(delays), 30)
         run_.stop(code=None)

@@ -7,6 +7,7 @@ from tr import *
 SQL = LEDGER.format(name="ledger") + """
 create table still (id int primary key, pad text);
 insert into still select i, repeat('s', 100) from generate_series(1, 8000) i;
+analyze still;
 """
 
 
