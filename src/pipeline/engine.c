@@ -9,8 +9,8 @@
 #include "control/control.h"
 #include "pipeline/engine.h"
 
-/* A pipeline that has never delivered anything in this process is more likely misconfigured than
- * unlucky: it gives up after this many attempts, whatever the strategy. */
+/* exponential-delay goes on for ever once the pipeline has delivered something in this process. One that
+ * never has is more likely misconfigured than unlucky: it gives up after this many attempts. */
 #define STARTUP_ATTEMPTS_MAX 5
 
 struct tr_metric tr_metric_events_read = {.name = "tailrace_events_read_total",
@@ -170,13 +170,13 @@ void tr_engine_close(struct tr_engine *engine)
 static int64_t restart_delay_ms(const struct tr_engine *engine, unsigned failures, bool ever_ran)
 {
     const struct tr_pipeline_options *options = &engine->file->options;
-    if (!ever_ran && failures >= STARTUP_ATTEMPTS_MAX)
-        return -1;
     switch (options->restart_kind) {
     case TR_RESTART_FIXED_DELAY:
         return failures > options->restart_attempts ? -1 : options->restart_delay_ms;
     case TR_RESTART_EXPONENTIAL: {
         int64_t delay_ms = options->restart_initial_ms;
+        if (!ever_ran && failures >= STARTUP_ATTEMPTS_MAX)
+            return -1;
         for (unsigned i = 1; i < failures && delay_ms < options->restart_max_ms; i++)
             delay_ms *= 2;
         return delay_ms < options->restart_max_ms ? delay_ms : options->restart_max_ms;
@@ -208,6 +208,16 @@ static void wait_before_restart(struct tr_engine *engine, int64_t delay_ms)
     }
 }
 
+/* Keeps the cause's words, code and hint. */
+static void give_up(unsigned failures, struct tr_error *err)
+{
+    struct tr_error cause = *err;
+    (void)tr_fail(err, TR_E_RETRIES_EXHAUSTED, "gave up after %u failures in a row: %s: %.380s",
+                  failures, tr_error_info(cause.code)->name, cause.message);
+    (void)tr_detail(err, "%s", cause.detail);
+    (void)tr_hint(err, "%s", cause.hint);
+}
+
 enum tr_status tr_engine_run(struct tr_engine *engine, struct tr_error *err)
 {
     unsigned failures = 0;
@@ -229,6 +239,9 @@ enum tr_status tr_engine_run(struct tr_engine *engine, struct tr_error *err)
         int64_t delay_ms = restart_delay_ms(engine, failures, ever_ran);
         if (err->class != TR_TRANSIENT || stopping || delay_ms < 0) {
             atomic_store(&engine->phase, TR_PHASE_FAILED);
+            if (err->class == TR_TRANSIENT && !stopping &&
+                engine->file->options.restart_kind != TR_RESTART_NONE)
+                give_up(failures, err);
             return TR_FAIL;
         }
         char message[1100], detail[1100];
