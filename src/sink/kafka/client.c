@@ -372,6 +372,11 @@ static const struct meaning *meaning_of(rd_kafka_resp_err_t native)
     return &other;
 }
 
+bool kafka_is_final(rd_kafka_resp_err_t native)
+{
+    return tr_error_info(meaning_of(native)->code)->class != TR_TRANSIENT;
+}
+
 static enum tr_status fail_with(struct tr_error *err, rd_kafka_resp_err_t native, const char *detail,
                                 const char *what_format, va_list args)
 {

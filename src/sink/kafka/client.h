@@ -41,6 +41,9 @@ enum tr_status kafka_fail_error(struct tr_error *err, rd_kafka_error_t *native,
                                 const char *what_format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A retry cannot help: somebody has to act (credentials, grants, sizes, a second instance …). */
+bool kafka_is_final(rd_kafka_resp_err_t native);
+
 /* Waits for a broker: metadata of the whole cluster (never creates a topic). The caller destroys it. */
 enum tr_status kafka_metadata(rd_kafka_t *rk, struct kafka_health *health, int64_t timeout_ms,
                               const struct rd_kafka_metadata **metadata, struct tr_error *err);

@@ -15,6 +15,7 @@
 #define SLICE_MS 500
 #define INIT_EXTRA_MS 20000 /* the old instance's transaction is being aborted */
 #define COMMIT_EXTRA_MS 30000
+#define ABORT_TIMEOUT_MS 2000
 
 static bool is_fenced(rd_kafka_resp_err_t native)
 {
@@ -30,8 +31,8 @@ enum tr_status kafka_producer_fatal(struct kafka_sink *sink, struct tr_error *er
     rd_kafka_resp_err_t native = rd_kafka_fatal_error(sink->producer, why, sizeof why);
     if (native == RD_KAFKA_RESP_ERR_NO_ERROR)
         return TR_OK;
-    if (is_fenced(native))
-        return kafka_fail(err, native, why, "the Kafka producer was fenced");
+    if (kafka_is_final(native))
+        return kafka_fail(err, native, why, "the Kafka producer gave up");
     /* a new producer can go on */
     (void)tr_fail_as(err, TR_TRANSIENT, TR_E_KAFKA_PRODUCER, "the Kafka producer gave up: %s",
                      rd_kafka_err2str(native));
@@ -52,6 +53,10 @@ static enum tr_status txn_fail(struct kafka_sink *sink, rd_kafka_error_t *native
     bool abortable = rd_kafka_error_txn_requires_abort(native);
     bool fatal = rd_kafka_error_is_fatal(native);
     bool expired = age_ms >= sink->options->transaction_timeout_ms * 9 / 10;
+    if (abortable && !fatal)
+        kafka_txn_abort(sink, ABORT_TIMEOUT_MS);
+    if (abortable && !expired && kafka_is_final(code))
+        return kafka_fail_error(err, native, "%s", what);
     if (abortable || (is_fenced(code) && expired)) {
         (void)tr_fail(err, TR_E_KAFKA_TXN_ABORTED, "%s: the transaction is aborted: %s", what,
                       rd_kafka_err2str(code));
@@ -60,11 +65,9 @@ static enum tr_status txn_fail(struct kafka_sink *sink, rd_kafka_error_t *native
                                      "broker's transaction.max.timeout.ms."
                                    : "The pipeline sends it again by its restart strategy.");
         rd_kafka_error_destroy(native);
-        if (abortable && !fatal)
-            kafka_txn_abort(sink, SLICE_MS * 4);
         return TR_FAIL;
     }
-    if (fatal && !is_fenced(code)) {
+    if (fatal && !kafka_is_final(code)) {
         rd_kafka_error_destroy(native);
         return kafka_producer_fatal(sink, err) == TR_FAIL
                    ? TR_FAIL

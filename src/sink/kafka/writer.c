@@ -60,7 +60,9 @@ void kafka_on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
         atomic_store(&sink->health->cause, RD_KAFKA_RESP_ERR_NO_ERROR);
         return;
     }
-    if (writer->failed)
+    /* records of a transaction that is being aborted: its own error says why */
+    if (writer->failed || message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+        message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return;
     writer->failed = true;
     char why[400] = "";

@@ -1,0 +1,5 @@
+if(TARGET tr_sink_kafka)
+  tr_test(unit_sink_kafka_parts ${CMAKE_CURRENT_SOURCE_DIR}/unit/sink_kafka/test_parts.c LIBS tr_sink_kafka)
+  tr_test(unit_sink_kafka_mock ${CMAKE_CURRENT_SOURCE_DIR}/unit/sink_kafka/test_mock.c LIBS tr_sink_kafka)
+  set_tests_properties(unit_sink_kafka_mock PROPERTIES TIMEOUT 180)
+endif()

@@ -1,0 +1,473 @@
+/* The Kafka sink against librdkafka's mock cluster: brokers that fail, go away, come back, fence. The real
+ * broker's turn is in tests/integration/kafka_*. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sink/kafka/internal.h"
+#include "sink/kafka/kafka.h"
+
+#define TOPIC "p.public.t"
+#define POSITIONS "__tailrace_position.p"
+#define WAIT_MS 20000
+enum { API_PRODUCE = 0, API_INIT_PRODUCER_ID = 22, API_ADD_PARTITIONS = 24, API_END_TXN = 26 };
+
+struct tr_config {
+    const void *values;
+};
+const void *tr_config_values(const struct tr_config *config) { return config->values; }
+
+struct fixture {
+    rd_kafka_t *owner;
+    rd_kafka_mock_cluster_t *cluster;
+    struct kafka_options options;
+    struct tr_config config;
+    const char *keys[4], *values[4];
+    struct tr_table *table;
+    void *sink, *writer;
+    uint64_t seq;
+    int next_id;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    char why[128];
+    f->owner = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), why, sizeof why);
+    f->cluster = rd_kafka_mock_cluster_new(f->owner, 1);
+    (void)rd_kafka_mock_topic_create(f->cluster, TOPIC, 2, 1);
+    (void)rd_kafka_mock_topic_create(f->cluster, POSITIONS, 1, 1);
+    f->keys[0] = "bootstrap.servers";
+    f->values[0] = rd_kafka_mock_cluster_bootstraps(f->cluster);
+    f->options = (struct kafka_options){
+        .properties = {f->keys, f->values, 1},
+        .topic = "{prefix}.{schema}.{table}",
+        .value_format = "json",
+        .key_format = "json",
+        .partitions = -1,
+        .replication = -1,
+        .tombstones = true,
+        .transaction_timeout_ms = 60000,
+        .transaction_interval_ms = 200,
+        .transaction_records = 100000,
+        .connect_timeout_ms = 5000,
+        .buffer_bytes = 8 << 20,
+    };
+    tr_format_options_default(&f->options.format);
+    f->config.values = &f->options;
+    struct tr_column columns[] = {
+        {.name = "id", .type = TR_T_INT32, .key_index = 1},
+        {.name = "v", .type = TR_T_STRING, .nullable = true},
+    };
+    struct tr_table spec = {.id = {"db", "public", "t"}, .column_count = 2, .columns = columns};
+    struct tr_error err;
+    assert_int_equal(tr_table_new(&spec, &f->table, &err), TR_OK);
+    f->next_id = 1;
+    *state = f;
+    return 0;
+}
+
+static void close_sink(struct fixture *f)
+{
+    tr_sink_kafka.writer_close(f->writer);
+    tr_sink_kafka.close(f->sink);
+    f->writer = f->sink = NULL;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    close_sink(f);
+    tr_table_unref(f->table);
+    rd_kafka_mock_cluster_destroy(f->cluster);
+    rd_kafka_destroy(f->owner);
+    free(f);
+    return 0;
+}
+
+static void check(enum tr_status status, const struct tr_error *err)
+{
+    if (status == TR_FAIL)
+        fail_msg("%s: %s (%s)", tr_error_info(err->code)->name, err->message, err->detail);
+}
+
+static enum tr_status open_sink(struct fixture *f, struct tr_state *marks, struct tr_error *err)
+{
+    struct tr_context context = {.pipeline_name = "p"};
+    if (tr_sink_kafka.open(&f->config, &context, &f->sink, err) != TR_OK)
+        return TR_FAIL;
+    struct tr_state mine;
+    tr_state_init(&mine);
+    enum tr_status status = tr_sink_kafka.load_marks(f->sink, marks == NULL ? &mine : marks, err);
+    tr_state_free(&mine);
+    if (status != TR_FAIL) {
+        assert_int_equal(status, f->options.guarantee == KAFKA_EXACTLY_ONCE ? TR_OK : TR_END);
+        status = tr_sink_kafka.writer_open(f->sink, 0, &f->writer, err);
+    }
+    return status;
+}
+
+/* One source transaction of `count` rows, with the mark lsn=<last id>; commit: whether it is whole. */
+static enum tr_status write_rows(struct fixture *f, int count, bool commit, struct tr_error *err)
+{
+    struct tr_event *events = calloc((size_t)count + 1, sizeof *events);
+    struct tr_cell *cells = calloc((size_t)count * 2, sizeof *cells);
+    char *text = calloc((size_t)count, 16), lsn[16];
+    for (int i = 0; i < count; i++) {
+        int len = snprintf(text + i * 16, 16, "%d", f->next_id++);
+        cells[2 * i] = (struct tr_cell){text + i * 16, (uint32_t)len, TR_CELL_TEXT};
+        cells[2 * i + 1] = (struct tr_cell){"some text", 9, TR_CELL_TEXT};
+        events[i] = (struct tr_event){
+            .op = TR_OP_CREATE, .seq = ++f->seq, .table = f->table, .after = &cells[2 * i]};
+    }
+    (void)snprintf(lsn, sizeof lsn, "%d", f->next_id - 1);
+    struct tr_mark mark = {{"lsn", 3}, {lsn, strlen(lsn)}};
+    if (commit)
+        events[count] = (struct tr_event){
+            .op = TR_OP_COMMIT, .seq = ++f->seq, .marks = &mark, .mark_count = 1};
+    enum tr_status status =
+        tr_sink_kafka.write(f->writer, events, (size_t)count + commit, err);
+    free(events);
+    free(cells);
+    free(text);
+    return status;
+}
+
+static enum tr_status flush_within(struct fixture *f, int timeout_ms, struct tr_error *err)
+{
+    int64_t until_ms = tr_clock_mono_ms() + timeout_ms;
+    enum tr_status status;
+    do {
+        status = tr_sink_kafka.flush(f->writer, 100, err);
+    } while (status == TR_AGAIN && tr_clock_mono_ms() < until_ms);
+    return status;
+}
+
+/* How often each id is in the topic, and whether the ids of a partition only grow. */
+static void read_back(struct fixture *f, int *counts, int ids_max, bool *in_order)
+{
+    char why[128];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", f->values[0], why, sizeof why);
+    (void)rd_kafka_conf_set(conf, "group.id", "test", why, sizeof why);
+    (void)rd_kafka_conf_set(conf, "enable.partition.eof", "true", why, sizeof why);
+    rd_kafka_t *reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2);
+    for (int p = 0; p < 2; p++)
+        rd_kafka_topic_partition_list_add(list, TOPIC, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    (void)rd_kafka_poll_set_consumer(reader);
+    (void)rd_kafka_assign(reader, list);
+    int ends = 0, last[2] = {0, 0};
+    memset(counts, 0, (size_t)(ids_max + 1) * sizeof *counts);
+    *in_order = true;
+    while (ends < 2) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, WAIT_MS);
+        assert_non_null(message);
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            ends++;
+        } else {
+            int id = 0;
+            assert_int_equal(message->err, RD_KAFKA_RESP_ERR_NO_ERROR);
+            assert_int_equal(sscanf(message->payload, "{\"id\":%d,", &id), 1);
+            assert_true(id >= 1 && id <= ids_max);
+            counts[id]++;
+            if (id <= last[message->partition])
+                *in_order = false;
+            last[message->partition] = id;
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void each_once(struct fixture *f)
+{
+    int count = f->next_id - 1, *counts = calloc((size_t)count + 1, sizeof *counts);
+    bool in_order;
+    read_back(f, counts, count, &in_order);
+    for (int id = 1; id <= count; id++) {
+        if (counts[id] != 1)
+            fail_msg("row %d is there %d times", id, counts[id]);
+    }
+    assert_true(in_order);
+    free(counts);
+}
+
+static void test_at_least_once(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    check(open_sink(f, NULL, &err), &err);
+    for (int i = 0; i < 20; i++)
+        check(write_rows(f, 500, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+}
+
+static void test_broker_goes_and_comes(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    check(open_sink(f, NULL, &err), &err);
+    check(write_rows(f, 100, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    uint64_t durable = tr_sink_kafka.durable_seq(f->writer);
+    assert_int_equal(rd_kafka_mock_broker_set_down(f->cluster, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+    check(write_rows(f, 2000, true, &err), &err); /* there is room for them */
+    assert_int_equal(flush_within(f, 1500, &err), TR_AGAIN);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), durable);
+    assert_int_equal(rd_kafka_mock_broker_set_up(f->cluster, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(flush_within(f, WAIT_MS, &err), TR_OK);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+}
+
+static void test_retried_errors_repeat_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    check(open_sink(f, NULL, &err), &err);
+    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 4, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                      RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+                                      RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+                                      RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+    for (int i = 0; i < 10; i++)
+        check(write_rows(f, 300, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+}
+
+static void test_too_large(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    check(open_sink(f, NULL, &err), &err);
+    check(write_rows(f, 10, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    uint64_t durable = tr_sink_kafka.durable_seq(f->writer);
+    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    enum tr_status status = write_rows(f, 1, true, &err);
+    if (status == TR_OK)
+        status = flush_within(f, WAIT_MS, &err);
+    assert_int_equal(status, TR_FAIL);
+    assert_int_equal(err.code, TR_E_KAFKA_MESSAGE_TOO_LARGE);
+    assert_int_equal(err.class, TR_DATA);
+    assert_int_equal(err.seq, durable + 1);
+    assert_non_null(strstr(err.hint, "max.message.bytes"));
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), durable);
+}
+
+static void test_forbidden(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    check(open_sink(f, NULL, &err), &err);
+    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    enum tr_status status = write_rows(f, 1, true, &err);
+    if (status == TR_OK)
+        status = flush_within(f, WAIT_MS, &err);
+    assert_int_equal(status, TR_FAIL);
+    assert_int_equal(err.code, TR_E_KAFKA_FORBIDDEN);
+    assert_non_null(strstr(err.hint, "kafka-acls"));
+}
+
+static void test_unknown_topic(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.topic = "nowhere-{table}";
+    check(open_sink(f, NULL, &err), &err);
+    assert_int_equal(write_rows(f, 1, true, &err), TR_FAIL);
+    assert_int_equal(err.code, TR_E_KAFKA_TOPIC_MISSING);
+    assert_non_null(strstr(err.hint, "auto-create-table"));
+}
+
+static void *interrupt_later(void *self)
+{
+    tr_clock_sleep_ms(500);
+    tr_sink_kafka.interrupt(self);
+    return NULL;
+}
+
+/* More than the buffer holds while the broker is away: the writer waits, and an interrupt frees it. */
+static void test_interrupt(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.buffer_bytes = 1 << 20;
+    check(open_sink(f, NULL, &err), &err);
+    check(write_rows(f, 1, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    (void)rd_kafka_mock_broker_set_down(f->cluster, 1);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_later, f->sink), 0);
+    int64_t began_ms = tr_clock_mono_ms();
+    assert_int_equal(write_rows(f, 200000, true, &err), TR_FAIL);
+    assert_int_equal(err.class, TR_TRANSIENT);
+    assert_true(tr_clock_mono_ms() - began_ms < 5000);
+    (void)pthread_join(thread, NULL);
+}
+
+static void test_exactly_once(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    struct tr_state marks;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    tr_state_init(&marks);
+    check(open_sink(f, &marks, &err), &err);
+    assert_int_equal(marks.count, 0);
+    check(write_rows(f, 100, true, &err), &err);
+    uint64_t commit = f->seq;
+    assert_true(tr_sink_kafka.durable_seq(f->writer) < commit);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), commit);
+    check(write_rows(f, 50, false, &err), &err); /* half a source transaction */
+    assert_int_equal(tr_sink_kafka.flush(f->writer, 100, &err), TR_OK);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), commit); /* never half of one */
+    check(write_rows(f, 50, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+    check(open_sink(f, &marks, &err), &err);
+    assert_int_equal(marks.count, 1);
+    assert_string_equal(tr_state_get(&marks, "lsn"), "200");
+    tr_state_free(&marks);
+}
+
+/* A commit inside a call that goes on with an unfinished source transaction ends the Kafka transaction, so
+ * that a flush in the middle of the next has nothing to wait for. */
+static void test_commit_before_unfinished(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    check(open_sink(f, NULL, &err), &err);
+    struct tr_cell cells[] = {{"1", 1, TR_CELL_TEXT}, {"x", 1, TR_CELL_TEXT}};
+    struct tr_mark mark = {{"lsn", 3}, {"7", 1}};
+    struct tr_event events[] = {
+        {.op = TR_OP_CREATE, .seq = 1, .table = f->table, .after = cells},
+        {.op = TR_OP_COMMIT, .seq = 2, .marks = &mark, .mark_count = 1},
+        {.op = TR_OP_CREATE, .seq = 3, .table = f->table, .after = cells},
+    };
+    check(tr_sink_kafka.write(f->writer, events, 3, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
+    assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
+}
+
+static void fails_with(struct fixture *f, enum tr_code code, enum tr_err_class class)
+{
+    struct tr_error err;
+    enum tr_status status = write_rows(f, 10, true, &err);
+    if (status == TR_OK)
+        status = flush_within(f, WAIT_MS, &err);
+    assert_int_equal(status, TR_FAIL);
+    if (err.code != code || err.class != class)
+        fail_msg("%s class %s: %s (%s)", tr_error_info(err.code)->name, tr_err_class_name(err.class),
+                 err.message, err.detail);
+    assert_true(err.hint[0] != '\0');
+}
+
+static void test_fenced(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    check(open_sink(f, NULL, &err), &err);
+    check(write_rows(f, 10, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    uint64_t durable = tr_sink_kafka.durable_seq(f->writer);
+    rd_kafka_mock_push_request_errors(f->cluster, API_END_TXN, 1, RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
+    fails_with(f, TR_E_KAFKA_FENCED, TR_FATAL);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), durable);
+}
+
+static void test_aborted(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    check(open_sink(f, NULL, &err), &err);
+    rd_kafka_mock_push_request_errors(f->cluster, API_ADD_PARTITIONS, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    enum tr_status status = write_rows(f, 10, true, &err);
+    if (status == TR_OK)
+        status = flush_within(f, WAIT_MS, &err);
+    assert_int_equal(status, TR_FAIL);
+    if (err.code != TR_E_KAFKA_TXN_ABORTED && err.code != TR_E_KAFKA_FORBIDDEN)
+        fail_msg("%s: %s (%s)", tr_error_info(err.code)->name, err.message, err.detail);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 0);
+}
+
+static void test_coordinator_moves(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    check(open_sink(f, NULL, &err), &err);
+    rd_kafka_mock_push_request_errors(f->cluster, API_END_TXN, 3, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    rd_kafka_mock_push_request_errors(f->cluster, API_ADD_PARTITIONS, 1,
+                                      RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS);
+    check(write_rows(f, 10, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+}
+
+static void test_timeout_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    rd_kafka_mock_push_request_errors(f->cluster, API_INIT_PRODUCER_ID, 1,
+                                      RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT);
+    assert_int_equal(open_sink(f, NULL, &err), TR_FAIL);
+    if (err.code != TR_E_KAFKA_TXN_TIMEOUT)
+        fail_msg("%s: %s (%s)", tr_error_info(err.code)->name, err.message, err.detail);
+    assert_int_equal(err.class, TR_CONFIG);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_at_least_once),
+        TEST(test_broker_goes_and_comes),
+        TEST(test_retried_errors_repeat_nothing),
+        TEST(test_too_large),
+        TEST(test_forbidden),
+        TEST(test_unknown_topic),
+        TEST(test_interrupt),
+        TEST(test_exactly_once),
+        TEST(test_commit_before_unfinished),
+        TEST(test_fenced),
+        TEST(test_aborted),
+        TEST(test_coordinator_moves),
+        TEST(test_timeout_refused),
+    };
+    tr_log_set_level(TR_LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
