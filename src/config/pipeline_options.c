@@ -98,7 +98,9 @@ const struct tr_option tr_pipeline_option_table[] = {
      .default_text = "exponential-delay",
      .values = restart_kinds,
      .help = "What happens after a failure that may pass (a lost connection, a deadlock): none, "
-             "fixed-delay, or exponential-delay. Other failures always end the run."},
+             "fixed-delay, or exponential-delay, which goes on for ever once something was "
+             "delivered and gives up after 5 attempts at the start. Other failures always end the "
+             "run."},
     {.name = "restart-strategy.fixed-delay.attempts",
      .type = TR_OPT_INT,
      .offset = AT(restart_attempts),
