@@ -16,6 +16,9 @@
 
 #include "config/quoted.h"
 
+#define PADDING_BYTES                                                                              \
+    64u /* libfyaml 0.7 looks a byte past the end when it makes some diagnostics */
+
 struct diagnostic {
     bool taken;
     uint32_t line, column;
@@ -447,6 +450,13 @@ enum tr_status tr_tree_parse(struct tr_pool *pool, const char *text, size_t len,
     }
     if (scan_text(text, len, name, err) != TR_OK)
         return TR_FAIL;
+    /* in the pool, so that it is wiped, and zeroed behind its end */
+    char *copy = tr_pool_alloc(pool, len + PADDING_BYTES);
+    if (copy == NULL)
+        return no_memory(err);
+    if (len > 0)
+        memcpy(copy, text, len);
+    text = copy;
     b.input = text;
     b.input_len = len;
     struct fy_diag_cfg diag_cfg;
