@@ -129,6 +129,14 @@ class Case(unittest.TestCase):
             return result
         return wait_for(holds, timeout, what)
 
-    def assertFinding(self, text, *needles):
-        for needle in needles:
-            self.assertIn(needle, text)
+    def wait_streaming(self, run, timeout=30):
+        self.wait(lambda: (run.status() or {}).get("state") == "streaming", run, timeout,
+                  "the pipeline to follow the log")
+
+    def wait_acknowledged(self, run, timeout=30):
+        """Until the slot has passed everything that is committed now: all of it is durable then. A
+        position without rows moves by heartbeats, so the source's heartbeat.interval must be short."""
+        lsn = self.pg.current_lsn()
+        self.wait(lambda: self.pg.value(
+            "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where slot_name = %s",
+            args=(lsn, run.name + "_slot")), run, timeout, "the slot to pass " + lsn)

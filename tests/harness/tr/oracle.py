@@ -9,6 +9,8 @@ import shutil
 import sqlite3
 import subprocess
 
+import psycopg2
+
 from .common import skip, wait_for
 
 DIFFERENCES_SHOWN = 8
@@ -41,6 +43,13 @@ def columns(db, table):
 
 def pg_rows(db, table, names=None):
     """All rows as canonical text, unordered: (columns, types, Counter of tuples)."""
+    try:
+        return _pg_rows(db, table, names)
+    except psycopg2.errors.UndefinedTable as error:
+        raise AssertionError(str(error)) from None
+
+
+def _pg_rows(db, table, names):
     cols = columns(db, table)
     if names is not None:
         by_name = dict(cols)

@@ -15,14 +15,10 @@ class Files(Case):
         settings = {"type": "file", "path": self.folder, "format": "debezium-json",
                     "rotation.time": "200ms"}
         settings.update(sink)
-        self.run_ = self.pipeline(self.db.source(tables), settings).start()
+        self.run_ = self.pipeline(self.db.source(tables, **{"heartbeat.interval": "500ms"}),
+                                  settings).start()
+        self.wait_streaming(self.run_)
         return self.run_
-
-    def caught_up(self):
-        lsn = self.pg.current_lsn()
-        self.wait(lambda: self.pg.value("select confirmed_flush_lsn >= %s::pg_lsn from "
-                                        "pg_replication_slots where slot_name = %s",
-                                        args=(lsn, self.run_.name + "_slot")), self.run_)
 
     def test_rows_and_changes(self):
         self.start("create table t (id int primary key, v text); insert into t values (1, 'a'), (2, 'b')")
@@ -50,7 +46,7 @@ class Files(Case):
         load = Loads(self.db, writers=1).start()
         self.wait(lambda: load.committed > 60, self.run_)
         load.stop()
-        self.caught_up()
+        self.wait_acknowledged(self.run_)
         self.run_.stop()
         files = published_files(self.folder)
         self.assertTrue(files)
@@ -114,7 +110,7 @@ class Files(Case):
             self.run_.start()
         load.stop()
         self.wait(lambda: (self.run_.status() or {}).get("state") == "streaming", self.run_)
-        self.caught_up()
+        self.wait_acknowledged(self.run_)
         self.run_.stop()
         found = [(op, key, None if op == "d" else v) for op, _, key, v in
                  map(change_identity, read_folder(self.folder))]
@@ -185,10 +181,9 @@ class Null(Case):
     def test_counts_and_drops(self):
         db = self.database("create table t (id int primary key);"
                            "insert into t select generate_series(1, 1000)")
-        run_ = self.pipeline(db.source(), {"type": "null"}).start()
+        run_ = self.pipeline(db.source(**{"heartbeat.interval": "500ms"}), {"type": "null"}).start()
         self.wait(lambda: (run_.status() or {}).get("state") == "streaming", run_)
         db.execute("insert into t select generate_series(1001, 1500)")
         self.wait(lambda: sum(t["reads"] + t["creates"] for t in run_.status()["tables"]) == 1500, run_)
-        self.wait(lambda: self.pg.slot_lag_bytes(run_.name + "_slot") == 0
-                  or db.execute("select pg_logical_emit_message(false, 'x', 'y')") is None, run_)
+        self.wait_acknowledged(run_)
         run_.stop()

@@ -55,18 +55,14 @@ class Seam(Case):
         load = Loads(self.db, writers=2, key_changes=False).start()
         try:
             self.wait(lambda: load.committed > 100, what="load")
-            run_ = self.pipeline(self.db.source("public.ledger"),
+            run_ = self.pipeline(self.db.source("public.ledger", **{"heartbeat.interval": "500ms"}),
                                  {"type": "file", "path": folder, "format": "debezium-json"}).start()
             seen = load.committed
             self.wait(lambda: load.committed > seen + 300, run_, what="load during the snapshot")
         finally:
             load.stop()
-        self.wait(lambda: run_.status() is not None, run_)
-        slot = run_.name + "_slot"
-        end_lsn = self.pg.current_lsn()
-        self.wait(lambda: self.pg.value("select confirmed_flush_lsn >= %s::pg_lsn from "
-                                        "pg_replication_slots where slot_name = %s",
-                                        args=(end_lsn, slot)), run_, what="the position to catch up")
+        self.wait_streaming(run_)
+        self.wait_acknowledged(run_)
         run_.stop()
         whole_history(read_folder(folder), load.changes, {})
 

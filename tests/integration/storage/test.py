@@ -119,18 +119,26 @@ class Storage(Case):
 
     def test_state_disk_full(self):
         """The checkpoint cannot be written: nothing is acknowledged, nothing is lost."""
-        run_ = self.start(env={"TAILRACE_FAILPOINT": "checkpoint.before_write=enospc@3"})
-        for index in range(20):
-            if not run_.running():
-                break
+        run_ = self.start()
+        self.wait_streaming(run_)
+        run_.stop()
+        slot = run_.name + "_slot"
+        before = self.pg.slot(slot)["confirmed_flush_lsn"]
+        run_.start(failpoint="checkpoint.before_write=enospc")
+        for index in range(5):
             self.db.execute("insert into t values (%d, 'x')" % (1000 + index))
             time.sleep(0.3)
-        self.assertNotEqual(run_.wait_exit(), 0)
-        self.assertIn("CHECKPOINT_DISK_FULL", run_.last_line())
-        self.pg.wait_slot_idle(run_.name + "_slot")
-        run_.env = {}
+        wait_equal(lambda: sqlite_equal(self.db, "t", self.target), run_)
+        line = run_.wait_log("CHECKPOINT_DISK_FULL").string
+        self.assertIn("tried again", line)
+        self.assertEqual(self.pg.slot(slot)["confirmed_flush_lsn"], before,
+                         "acknowledged without a checkpoint")
+        run_.kill()
+        self.pg.wait_slot_idle(slot)
         run_.start()
         wait_equal(lambda: sqlite_equal(self.db, "t", self.target), run_)
+        self.wait(lambda: self.pg.slot(slot)["confirmed_flush_lsn"] != before
+                  or self.db.execute("update t set v = 'y' where id = 1"), run_)
 
     def test_file_disk_full(self):
         disk = self.disk(2)
