@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/failpoint.h"
 #include "cli/cli.h"
@@ -65,6 +66,7 @@ const struct tr_command tr_commands[] = {
 int main(int argc, char **argv)
 {
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* a core file would hold secrets */
     tr_failpoint_init();
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         char *help[] = {(char[]){"help"}, NULL};

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "pipeline/engine.h"
 
+#define RUNTIME_BATCH 1 /* tr_pipeline_options.runtime_mode */
 #define CONTROL_WAIT_MS 100
 #define PROGRESS_INTERVAL_US 200000
 #define LOG_PROGRESS_INTERVAL_US 10000000
@@ -399,6 +400,8 @@ enum tr_status tr_engine_attempt(struct tr_engine *engine, struct tr_error *err)
     enum tr_status status = open_all(engine, err);
     if (status == TR_OK)
         status = snapshot_phase(engine, err);
+    if (status == TR_OK && engine->file->options.runtime_mode == RUNTIME_BATCH)
+        status = TR_END; /* what was asked for is copied */
     if (status == TR_OK)
         status = stream_phase(engine, err);
     if (status == TR_END)

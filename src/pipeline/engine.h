@@ -223,8 +223,13 @@ enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table
                                  struct tr_target_entry **out, struct tr_error *err);
 void tr_branch_targets_clear(struct tr_branch *branch);
 bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_table_id *target);
-enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table *before,
+/* What the target has, when that is not what the source has; only the names matter. NULL: not pinned.
+ * Pinning replaces an earlier pin. Both empty the cache of targets. */
+const struct tr_table *tr_branch_pinned(const struct tr_branch *branch, const struct tr_table_id *id);
+enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table_id *id,
+                             const struct tr_column *columns, uint16_t column_count,
                              struct tr_error *err);
+void tr_branch_unpin(struct tr_branch *branch, const struct tr_table_id *id);
 /* reload.c: makes and empties every target of the captured tables, durably, before anything is copied */
 enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err);
 /* schema.c: one SCHEMA event for one branch */

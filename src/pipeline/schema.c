@@ -66,107 +66,202 @@ static bool is_lenient(const struct tr_branch *branch, const struct tr_table *ta
            tr_branch_target_is_shared(branch, &target->id);
 }
 
-/* Under lenient: what the target looks like afterwards = the new columns, and behind them the old ones
- * that stay. Fills the items that make it so. */
-struct leniency {
-    struct tr_column *columns; /* after + kept */
+/* A change as the target gets it. `columns` describe the table after the change for the sink: the new
+ * columns, and behind them old ones that stay. `target` is what the target's table has, followed item by
+ * item; where it lacks a column of the source, rows are projected onto it (a pin). */
+struct narrowing {
+    const struct tr_table *before, *after; /* the source's columns under the target's ID */
+    struct tr_column *columns;
     uint16_t column_count;
     struct tr_alter_item *items;
     uint32_t item_count;
+    struct tr_column *target;
+    uint16_t target_count;
 };
 
-static void keep_column(struct leniency *lenient, const struct tr_table *before, uint16_t index)
+static int target_column(const struct narrowing *narrowing, const char *name)
 {
-    const struct tr_column *column = &before->columns[index];
-    struct tr_column *kept = &lenient->columns[lenient->column_count];
+    for (int i = 0; i < narrowing->target_count; i++) {
+        if (strcmp(narrowing->target[i].name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void target_add(struct narrowing *narrowing, const struct tr_column *column)
+{
+    if (target_column(narrowing, column->name) < 0)
+        narrowing->target[narrowing->target_count++] = *column;
+}
+
+static void add_item(struct narrowing *narrowing, enum tr_alter_kind kind, uint16_t before_index,
+                     uint16_t after_index)
+{
+    narrowing->items[narrowing->item_count++] =
+        (struct tr_alter_item){kind, before_index, after_index};
+}
+
+/* The old column stays in the target and must take rows that have no value for it. */
+static void keep_column(struct narrowing *narrowing, uint16_t index)
+{
+    const struct tr_column *column = &narrowing->before->columns[index];
+    struct tr_column *kept = &narrowing->columns[narrowing->column_count];
     *kept = *column;
     kept->nullable = true;
     kept->key_index = 0;
     if (!column->nullable)
-        lenient->items[lenient->item_count++] = (struct tr_alter_item){
-            TR_ALTER_COLUMN_NULLABLE, index, lenient->column_count};
-    lenient->column_count++;
+        add_item(narrowing, TR_ALTER_COLUMN_NULLABLE, index, narrowing->column_count);
+    narrowing->column_count++;
 }
 
-static void add_lenient(struct leniency *lenient, const struct tr_table *before,
-                        const struct tr_table *after, struct tr_alter_item item)
+static void narrow_drop(struct narrowing *narrowing, struct tr_alter_item item, bool keep)
 {
-    int same_name;
+    const char *name = narrowing->before->columns[item.before_index].name;
+    int at = target_column(narrowing, name), same_name = tr_table_column(narrowing->after, name);
+    if (at < 0)
+        return;
+    if (keep && same_name >= 0) { /* dropped and made anew under its name: the target's changes type */
+        add_item(narrowing, TR_ALTER_COLUMN_TYPE, item.before_index, (uint16_t)same_name);
+    } else if (keep) {
+        keep_column(narrowing, item.before_index);
+    } else {
+        add_item(narrowing, item.kind, item.before_index, item.after_index);
+        narrowing->target[at] = narrowing->target[--narrowing->target_count];
+    }
+}
+
+static void narrow_rename(struct narrowing *narrowing, struct tr_alter_item item, bool keep)
+{
+    const char *name = narrowing->before->columns[item.before_index].name;
+    const struct tr_column *renamed = &narrowing->after->columns[item.after_index];
+    int at = target_column(narrowing, name);
+    if (!keep && at >= 0) {
+        add_item(narrowing, item.kind, item.before_index, item.after_index);
+        narrowing->target[at] = *renamed;
+        return;
+    }
+    if (at >= 0 && tr_table_column(narrowing->after, name) < 0)
+        keep_column(narrowing, item.before_index);
+    add_item(narrowing, TR_ALTER_ADD_COLUMN, 0, item.after_index);
+    target_add(narrowing, renamed);
+}
+
+static void narrow(struct narrowing *narrowing, struct tr_alter_item item, bool included, bool lenient)
+{
     switch (item.kind) {
     case TR_ALTER_DROP_COLUMN:
-        same_name = tr_table_column(after, before->columns[item.before_index].name);
-        if (same_name >= 0) /* dropped and made anew under its name: the target's changes type */
-            lenient->items[lenient->item_count++] = (struct tr_alter_item){
-                TR_ALTER_COLUMN_TYPE, item.before_index, (uint16_t)same_name};
-        else
-            keep_column(lenient, before, item.before_index);
+        narrow_drop(narrowing, item, lenient || !included);
         return;
     case TR_ALTER_RENAME_COLUMN:
-        if (tr_table_column(after, before->columns[item.before_index].name) < 0)
-            keep_column(lenient, before, item.before_index);
-        item.kind = TR_ALTER_ADD_COLUMN;
-        break;
+        if (included)
+            narrow_rename(narrowing, item, lenient);
+        return;
     case TR_ALTER_ADD_COLUMN:
-        if (tr_table_column(before, after->columns[item.after_index].name) >= 0)
-            return; /* told as a change of type above */
-        break;
+        /* one that has the name already was told as a change of type, or comes again after a crash */
+        if (included && (!lenient || target_column(narrowing,
+                                                   narrowing->after->columns[item.after_index].name) < 0)) {
+            add_item(narrowing, item.kind, item.before_index, item.after_index);
+            target_add(narrowing, &narrowing->after->columns[item.after_index]);
+        }
+        return;
+    case TR_ALTER_KEY:
+        if (included)
+            add_item(narrowing, item.kind, item.before_index, item.after_index);
+        return;
     default:
-        break;
+        if (included &&
+            target_column(narrowing, narrowing->after->columns[item.after_index].name) >= 0)
+            add_item(narrowing, item.kind, item.before_index, item.after_index);
+        return;
     }
-    lenient->items[lenient->item_count++] = item;
+}
+
+/* Rows carry from now on what both sides have. */
+static enum tr_status settle_pin(struct tr_branch *branch, const struct narrowing *narrowing,
+                                 struct tr_error *err)
+{
+    const struct tr_table *after = narrowing->after;
+    for (uint16_t i = 0; i < after->column_count; i++) {
+        if (target_column(narrowing, after->columns[i].name) < 0)
+            return tr_branch_pin(branch, &after->id, narrowing->target, narrowing->target_count, err);
+    }
+    if (tr_branch_pinned(branch, &after->id) != NULL)
+        tr_branch_unpin(branch, &after->id);
+    return TR_OK;
 }
 
 static enum tr_status alter(struct tr_branch *branch, const struct tr_event *event,
-                            const struct tr_table *before, const struct tr_table *after,
-                            struct tr_error *err)
+                            const struct tr_table_id *id, struct tr_error *err)
 {
     const struct tr_schema_change *change = event->change;
     enum tr_status status = TR_FAIL;
-    bool left_out = false, refused = false, lenient = is_lenient(branch, after);
-    struct tr_table *merged = NULL;
-    struct leniency result = {.column_count = after->column_count};
+    bool refused = false, lenient;
+    struct tr_table *before = NULL, *after = NULL, *merged = NULL, *known = NULL;
+    struct narrowing narrowing = {0};
     if (change->item_count > ALTER_ITEMS_MAX)
         return tr_fail(err, TR_E_INTERNAL, "a schema change has %u items", change->item_count);
-    result.items = malloc(((size_t)change->item_count * 2 + 1) * sizeof *result.items);
-    result.columns = malloc(((size_t)before->column_count + after->column_count + 1) *
-                            sizeof *result.columns);
-    if (result.items == NULL || result.columns == NULL) {
+    if (tr_table_with_id(change->before, *id, &before, err) != TR_OK ||
+        tr_table_with_id(event->table, *id, &after, err) != TR_OK)
+        goto cleanup;
+    const struct tr_table *pinned = tr_branch_pinned(branch, id);
+    known = tr_table_ref(pinned == NULL ? before : pinned);
+    lenient = is_lenient(branch, after);
+    size_t most = (size_t)before->column_count + after->column_count + known->column_count + 1;
+    narrowing = (struct narrowing){.before = before,
+                                   .after = after,
+                                   .columns = malloc(most * sizeof(struct tr_column)),
+                                   .column_count = after->column_count,
+                                   .items = malloc(((size_t)change->item_count * 2 + 1) *
+                                                   sizeof(struct tr_alter_item)),
+                                   .target = malloc(most * sizeof(struct tr_column)),
+                                   .target_count = known->column_count};
+    if (narrowing.columns == NULL || narrowing.items == NULL || narrowing.target == NULL) {
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema change");
         goto cleanup;
     }
-    memcpy(result.columns, after->columns, after->column_count * sizeof *result.columns);
-    for (uint32_t i = 0; i < change->item_count; i++) {
-        struct tr_alter_item item = change->items[i];
-        if (!(branch->config->include_changes & item_bit(item.kind)))
-            left_out = true;
-        else if (lenient)
-            add_lenient(&result, before, after, item);
-        else
-            result.items[result.item_count++] = item;
-    }
+    memcpy(narrowing.columns, after->columns, after->column_count * sizeof(struct tr_column));
+    memcpy(narrowing.target, known->columns, known->column_count * sizeof(struct tr_column));
+    for (uint32_t i = 0; i < change->item_count; i++)
+        narrow(&narrowing, change->items[i],
+               (branch->config->include_changes & item_bit(change->items[i].kind)) != 0, lenient);
     struct tr_table spec;
     tr_table_spec(after, &spec);
-    spec.columns = result.columns;
-    spec.column_count = result.column_count;
+    spec.columns = narrowing.columns;
+    spec.column_count = narrowing.column_count;
     if (tr_table_new(&spec, &merged, err) != TR_OK)
         goto cleanup;
     struct tr_schema_change narrowed = *change;
     narrowed.before = before;
-    narrowed.item_count = result.item_count;
-    narrowed.items = result.items;
+    narrowed.item_count = narrowing.item_count;
+    narrowed.items = narrowing.items;
     struct tr_event routed = *event;
     routed.table = merged;
     routed.change = &narrowed;
     if (narrowed.item_count > 0 && apply(branch, &routed, &refused, err) != TR_OK)
         goto cleanup;
-    if ((left_out || refused) && tr_branch_pin(branch, before, err) != TR_OK)
-        goto cleanup;
-    status = TR_OK;
+    if (refused) { /* all of it was left out: the target is as it was */
+        memcpy(narrowing.target, known->columns, known->column_count * sizeof(struct tr_column));
+        narrowing.target_count = known->column_count;
+    }
+    status = settle_pin(branch, &narrowing, err);
 cleanup:
-    free(result.items);
-    free(result.columns);
+    free(narrowing.columns);
+    free(narrowing.items);
+    free(narrowing.target);
+    tr_table_unref(before);
+    tr_table_unref(after);
     tr_table_unref(merged);
+    tr_table_unref(known);
     return status;
+}
+
+/* ignore: the target stays as it is. */
+static enum tr_status leave_as_is(struct tr_branch *branch, const struct tr_table *before,
+                                  const struct tr_table_id *id, struct tr_error *err)
+{
+    if (tr_branch_pinned(branch, id) != NULL)
+        return TR_OK;
+    return tr_branch_pin(branch, id, before->columns, before->column_count, err);
 }
 
 /* What came before the change is delivered first: it is not the reason to stop. */
@@ -206,10 +301,8 @@ static enum tr_status one_target(struct tr_branch *branch, const struct tr_event
         if (behavior == TR_SCHEMA_EXCEPTION)
             return refuse(branch, event, err);
         if (behavior == TR_SCHEMA_IGNORE)
-            return tr_branch_pin(branch, before, err);
-        if (target->source_columns != NULL)
-            return TR_OK; /* its schema does not follow any more */
-        return alter(branch, event, before, target->table, err);
+            return leave_as_is(branch, change->before, &target->table->id, err);
+        return alter(branch, event, &target->table->id, err);
     case TR_CHANGE_RENAME_TABLE:
         if (before == NULL || tr_table_id_equal(&before->id, &target->table->id))
             return TR_OK;

@@ -113,7 +113,7 @@ static struct tr_table_stats *stats_for(struct tr_engine *engine, const struct t
     return stats;
 }
 
-static const struct tr_table *pinned_for(const struct tr_branch *branch, const struct tr_table_id *id)
+const struct tr_table *tr_branch_pinned(const struct tr_branch *branch, const struct tr_table_id *id)
 {
     for (const struct tr_pinned *pinned = branch->pinned; pinned != NULL; pinned = pinned->next) {
         if (tr_table_id_equal(&pinned->table->id, id))
@@ -122,19 +122,47 @@ static const struct tr_table *pinned_for(const struct tr_branch *branch, const s
     return NULL;
 }
 
-enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table *before,
+void tr_branch_unpin(struct tr_branch *branch, const struct tr_table_id *id)
+{
+    for (struct tr_pinned **link = &branch->pinned; *link != NULL; link = &(*link)->next) {
+        struct tr_pinned *pinned = *link;
+        if (!tr_table_id_equal(&pinned->table->id, id))
+            continue;
+        *link = pinned->next;
+        tr_table_unref(pinned->table);
+        free(pinned);
+        break;
+    }
+    tr_branch_targets_clear(branch);
+}
+
+enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table_id *id,
+                             const struct tr_column *columns, uint16_t column_count,
                              struct tr_error *err)
 {
-    if (pinned_for(branch, &before->id) != NULL)
-        return TR_OK; /* the first refused change decides what the target looks like */
     struct tr_pinned *pinned = calloc(1, sizeof *pinned);
-    if (pinned == NULL)
-        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema");
-    pinned->table = tr_table_ref(before);
+    struct tr_column *copies = calloc((size_t)column_count + 1, sizeof *copies);
+    struct tr_table spec = {.id = *id, .column_count = column_count, .columns = copies};
+    enum tr_status status = TR_FAIL;
+    if (pinned == NULL || copies == NULL) {
+        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema");
+        goto cleanup;
+    }
+    for (uint16_t i = 0; i < column_count; i++) {
+        copies[i] = columns[i];
+        copies[i].key_index = 0; /* only the names matter */
+    }
+    if (tr_table_new(&spec, &pinned->table, err) != TR_OK)
+        goto cleanup;
+    tr_branch_unpin(branch, &pinned->table->id);
     pinned->next = branch->pinned;
     branch->pinned = pinned;
-    tr_branch_targets_clear(branch);
-    return TR_OK;
+    pinned = NULL;
+    status = TR_OK;
+cleanup:
+    free(copies);
+    free(pinned);
+    return status;
 }
 
 /* The target keeps an older schema: only columns that both sides have are sent, with the types that
@@ -195,7 +223,7 @@ static enum tr_status target_make(struct tr_branch *branch, const struct tr_tabl
         target->table = table;
     }
     target->stats = stats_for(branch->engine, &source->id, id);
-    const struct tr_table *pinned = pinned_for(branch, id);
+    const struct tr_table *pinned = tr_branch_pinned(branch, id);
     return pinned == NULL ? TR_OK : project(source, pinned, target, err);
 }
 
