@@ -1,9 +1,9 @@
 /* The catalog: relations, capture, publication membership, tables.
  *
- * What is captured: permanent tables that match. With PostgreSQL 13 and newer a partition of a captured
- * partitioned table is captured through its root (the publication has publish_via_partition_root), so
- * that routes and targets see one table; PostgreSQL 12 cannot publish a root, so there each leaf of a
- * matching root is captured as itself.
+ * What is captured: permanent tables that match. A partition of a captured partitioned table is captured
+ * through its root, so that routes and targets see one table: from PostgreSQL 13 on the publication does
+ * that (publish_via_partition_root); PostgreSQL 12 cannot publish a root, so there the leaves are
+ * published and the stream gives their rows the root's name.
  *
  * Generated columns: pgoutput leaves them out (before 18 always, from 18 on unless the publication has
  * publish_generated_columns), so tables leave them out too: snapshot and stream have the same columns.
@@ -168,21 +168,34 @@ static struct tr_pg_relation *matching_root(const struct tr_pg_catalog *catalog,
     return found;
 }
 
-static void decide_capture(const struct tr_pg_server *server, struct tr_pg_catalog *catalog)
+static void decide_capture(struct tr_pg_catalog *catalog)
 {
-    bool roots = server->version >= 130000;
     catalog->captured_count = 0;
     for (size_t i = 0; i < catalog->relation_count; i++) {
         struct tr_pg_relation *relation = &catalog->relations[i];
-        bool by_root = matching_root(catalog, relation) != NULL;
-        if (relation->persistence != 'p')
-            continue;
-        if (roots)
-            relation->captured = (relation->kind == 'r' || relation->kind == 'p') &&
-                                 relation->matches && !by_root;
-        else
-            relation->captured = relation->kind == 'r' && (relation->matches || by_root);
+        relation->captured = relation->persistence == 'p' && relation->matches &&
+                             (relation->kind == 'r' || relation->kind == 'p') &&
+                             matching_root(catalog, relation) == NULL;
         catalog->captured_count += relation->captured;
+    }
+}
+
+static void clear_if_unpublished(void *ctx, struct tr_pg_relation *leaf)
+{
+    struct tr_pg_relation *root = ctx;
+    if (leaf->kind == 'r' && leaf->persistence == 'p' && !leaf->published)
+        root->published = false;
+}
+
+/* PostgreSQL 12: a root is published when all its leaves are. */
+static void publish_roots_by_leaves(struct tr_pg_catalog *catalog)
+{
+    for (size_t i = 0; i < catalog->relation_count; i++) {
+        struct tr_pg_relation *root = &catalog->relations[i];
+        if (root->kind != 'p' || !root->captured)
+            continue;
+        root->published = true;
+        tr_pg_catalog_leaves(catalog, root, clear_if_unpublished, root);
     }
 }
 
@@ -264,7 +277,11 @@ static enum tr_status load_publication(struct tr_pg_conn *conn,
     PQclear(row);
     if (!publication->exists)
         return TR_OK;
-    return load_members(conn, settings, server, catalog, err);
+    if (load_members(conn, settings, server, catalog, err) != TR_OK)
+        return TR_FAIL;
+    if (server->version < TR_PG_VIA_ROOT_VERSION)
+        publish_roots_by_leaves(catalog);
+    return TR_OK;
 }
 
 enum tr_status tr_pg_catalog_load(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,
@@ -275,7 +292,7 @@ enum tr_status tr_pg_catalog_load(struct tr_pg_conn *conn, const struct tr_pg_se
     tr_arena_init(&catalog->arena, 64 << 10, 0);
     if (load_relations(conn, settings, catalog, err) != TR_OK)
         return TR_FAIL;
-    decide_capture(server, catalog);
+    decide_capture(catalog);
     if (settings->options->startup_mode == TR_PG_SNAPSHOT)
         return TR_OK; /* nothing is published for it */
     return load_publication(conn, settings, server, catalog, err);

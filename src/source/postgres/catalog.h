@@ -53,6 +53,7 @@ struct tr_pg_server {
     uint32_t database_oid;
 };
 
+#define TR_PG_VIA_ROOT_VERSION 130000 /* publish_via_partition_root */
 #define TR_PG_PUBLICATION_COMMENT "made by tailrace"
 
 enum tr_status tr_pg_server_load(struct tr_pg_conn *conn, struct tr_pg_server *server,

@@ -40,8 +40,8 @@
 
 /* ---- known tables --------------------------------------------------------------------------- */
 
-enum tr_status tr_pg_known_add(struct tr_pg_source *source, const struct tr_table *table,
-                               uint64_t skip_lsn, uint64_t soft_lsn, struct tr_pg_known **known,
+enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
+                               const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn, struct tr_pg_known **known,
                                struct tr_error *err)
 {
     struct tr_pg_known_list *list = &source->known;
@@ -54,7 +54,7 @@ enum tr_status tr_pg_known_add(struct tr_pg_source *source, const struct tr_tabl
         list->capacity = capacity;
     }
     *known = &list->items[list->count++];
-    **known = (struct tr_pg_known){.oid = (uint32_t)table->source_id,
+    **known = (struct tr_pg_known){.oid = oid,
                                    .table = tr_table_ref(table),
                                    .skip_lsn = skip_lsn,
                                    .soft_lsn = soft_lsn};
@@ -79,8 +79,9 @@ enum tr_status tr_pg_known_find(struct tr_pg_source *source, uint32_t oid,
     struct tr_table *table;
     if (tr_table_decode(text, &table, err) != TR_OK)
         return TR_FAIL;
-    enum tr_status status = tr_pg_known_add(source, table, tr_pg_mark_lsn(&source->marks, "skip/%u", oid),
-                                            tr_pg_mark_lsn(&source->marks, "soft/%u", oid), known, err);
+    enum tr_status status = tr_pg_known_add(
+        source, oid, table, tr_pg_mark_lsn(&source->marks, "skip/%u", oid),
+        tr_pg_mark_lsn(&source->marks, "soft/%u", oid), known, err);
     tr_table_unref(table);
     return status;
 }
@@ -260,15 +261,16 @@ static bool has_column(const struct tr_pgoutput_relation *relation, const char *
     return false;
 }
 
+/* root_oid: the table takes this oid in place of its own; 0 = its own. */
 static enum tr_status build(struct tr_pg_source *source, const struct tr_pgoutput_relation *relation,
-                            const struct tr_table *before, bool soft, struct tr_table **table,
+                            uint32_t root_oid, const struct tr_table *before, bool soft, struct tr_table **table,
                             struct tr_error *err)
 {
     struct tr_arena arena;
     struct tr_pg_attrs attrs;
     struct tr_pg_sent_table sent = {
         .id = {source->settings.database, relation->namespace, relation->name},
-        .oid = relation->oid,
+        .oid = root_oid != 0 ? root_oid : relation->oid,
         .version = before == NULL ? 1 : before->version + 1,
         .replica_identity = relation->replica_identity,
         .from_stream = true,
@@ -314,18 +316,18 @@ cleanup:
 /* The connection may have been idle for hours: one more try with a new one. */
 static enum tr_status build_with_retry(struct tr_pg_source *source,
                                        const struct tr_pgoutput_relation *relation,
-                                       const struct tr_table *before, bool soft,
+                                       uint32_t root_oid, const struct tr_table *before, bool soft,
                                        struct tr_table **table, struct tr_error *err)
 {
     tr_pg_types_clear(&source->types);
     if (tr_pg_source_sql(source, err) != TR_OK)
         return TR_FAIL;
-    enum tr_status status = build(source, relation, before, soft, table, err);
+    enum tr_status status = build(source, relation, root_oid, before, soft, table, err);
     if (status == TR_FAIL && (err->code == TR_E_PG_CONNECT || err->code == TR_E_PG_SHUTDOWN)) {
         tr_pg_disconnect(&source->sql);
         if (tr_pg_source_sql(source, err) != TR_OK)
             return TR_FAIL;
-        status = build(source, relation, before, soft, table, err);
+        status = build(source, relation, root_oid, before, soft, table, err);
     }
     return status;
 }
@@ -397,41 +399,51 @@ static void set_known(struct tr_pg_source *source, struct tr_pg_known *known, st
     known->dirty = true;
 }
 
-/* Has the relation an ancestor that is captured? */
-static enum tr_status under_captured_root(struct tr_pg_source *source, uint32_t oid, bool *under,
-                                          struct tr_error *err)
+/* The outermost ancestor that is captured; *root_oid = 0 if there is none. */
+static enum tr_status find_captured_root(struct tr_pg_source *source, uint32_t oid,
+                                         struct tr_arena *arena, uint32_t *root_oid,
+                                         struct tr_table_id *root_id, struct tr_error *err)
 {
     char oid_text[16];
     PGresult *rows = NULL;
     const char *params[] = {oid_text};
-    *under = false;
-    if (source->server.version < 130000)
-        return TR_OK;
+    *root_oid = 0;
     (void)snprintf(oid_text, sizeof oid_text, "%u", oid);
     if (tr_pg_query(&source->sql, "read a partition's root",
-                    "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_ancestors($1::oid) a "
-                    "JOIN pg_catalog.pg_class c ON c.oid = a.relid "
-                    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                    "WHERE a.relid <> $1::oid",
+                    "WITH RECURSIVE up(oid, depth) AS (SELECT inhparent, 1 FROM "
+                    "pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid "
+                    "WHERE i.inhrelid = $1::oid AND c.relispartition UNION ALL "
+                    "SELECT i.inhparent, up.depth + 1 FROM pg_catalog.pg_inherits i "
+                    "JOIN up ON i.inhrelid = up.oid) "
+                    "SELECT c.oid, n.nspname, c.relname FROM up JOIN pg_catalog.pg_class c "
+                    "ON c.oid = up.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                    "ORDER BY up.depth",
                     1, params, &rows, err) != TR_OK)
         return TR_FAIL;
+    enum tr_status status = TR_OK;
     for (int row = 0; row < PQntuples(rows); row++) {
-        struct tr_table_id id = {source->settings.database, tr_pg_text(rows, row, 0),
-                                 tr_pg_text(rows, row, 1)};
-        *under |= tr_pg_settings_match(&source->settings, &id);
+        struct tr_table_id id = {source->settings.database, tr_pg_text(rows, row, 1),
+                                 tr_pg_text(rows, row, 2)};
+        if (!tr_pg_settings_match(&source->settings, &id))
+            continue;
+        *root_oid = (uint32_t)tr_pg_int(rows, row, 0);
+        root_id->namespace = source->settings.database;
+        root_id->schema = tr_arena_strdup(arena, id.schema);
+        root_id->table = tr_arena_strdup(arena, id.table);
+        if (root_id->schema == NULL || root_id->table == NULL)
+            status = tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's name");
     }
     PQclear(rows);
-    return TR_OK;
+    return status;
 }
 
-static enum tr_status new_table(struct tr_pg_source *source, struct tr_table *table,
-                                struct tr_batch *batch, struct tr_error *err)
+static enum tr_status new_table(struct tr_pg_source *source, uint32_t oid, bool silent,
+                                struct tr_table *table, struct tr_batch *batch,
+                                struct tr_error *err)
 {
     struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
     struct tr_pg_known *known;
-    bool silent;
-    if (under_captured_root(source, (uint32_t)table->source_id, &silent, err) != TR_OK ||
-        tr_pg_known_add(source, table, 0, 0, &known, err) != TR_OK)
+    if (tr_pg_known_add(source, oid, table, 0, 0, &known, err) != TR_OK)
         return TR_FAIL;
     known->silent = silent;
     if (silent) {
@@ -474,53 +486,102 @@ enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batc
     return TR_OK;
 }
 
+/* A table that nobody was told of: a new one, or a partition of a captured root. */
+static enum tr_status meet(struct tr_pg_source *source, const struct tr_pgoutput_relation *relation,
+                           struct tr_batch *batch, const struct tr_table **table,
+                           struct tr_error *err)
+{
+    struct tr_table_id own_id = {source->settings.database, relation->namespace, relation->name};
+    struct tr_table_id root_id = {0};
+    struct tr_pgoutput_relation described = *relation;
+    bool by_leaves = source->server.version < TR_PG_VIA_ROOT_VERSION;
+    uint32_t root_oid = 0;
+    struct tr_arena arena;
+    struct tr_table *now = NULL;
+    enum tr_status status = TR_FAIL;
+    tr_arena_init(&arena, 1024, 0);
+    if (tr_pg_source_sql(source, err) != TR_OK ||
+        find_captured_root(source, relation->oid, &arena, &root_oid, &root_id, err) != TR_OK)
+        goto cleanup;
+    if (!tr_pg_settings_match(&source->settings, &own_id) && !(root_oid != 0 && by_leaves)) {
+        status = TR_OK; /* not captured */
+        goto cleanup;
+    }
+    if (root_oid != 0 && by_leaves) { /* its rows are the root's */
+        described.namespace = root_id.schema;
+        described.name = root_id.table;
+    }
+    if (build_with_retry(source, &described, by_leaves ? root_oid : 0, NULL, false, &now, err) !=
+        TR_OK)
+        goto cleanup;
+    status = new_table(source, relation->oid, root_oid != 0 && !by_leaves, now, batch, err);
+    if (status == TR_OK)
+        *table = tr_table_ref(now);
+cleanup:
+    tr_table_unref(now);
+    tr_arena_free(&arena);
+    return status;
+}
+
+/* The next version of a table that the sinks know. */
+static enum tr_status compare(struct tr_pg_source *source, struct tr_pg_known *known,
+                              uint64_t commit_lsn, struct tr_table *now, struct tr_batch *batch,
+                              const struct tr_table **table, struct tr_error *err)
+{
+    const struct tr_table *before = known->table;
+    bool changed = false;
+    *table = now;
+    if (commit_lsn < known->skip_lsn)
+        return TR_OK;
+    if (commit_lsn < known->soft_lsn)
+        return send_missing(before, now, batch, err);
+    if (send_difference(before, now, batch, source->settings.options->schema_change, &changed, err) !=
+        TR_OK)
+        return TR_FAIL;
+    bool same = !changed && before->column_count == now->column_count &&
+                before->replica_identity == now->replica_identity &&
+                before->key_is_primary == now->key_is_primary;
+    if (same)
+        *table = before; /* one version, one object */
+    else
+        set_known(source, known, now);
+    return TR_OK;
+}
+
 enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
                                       const struct tr_pgoutput_relation *relation,
                                       uint64_t commit_lsn, struct tr_batch *batch,
                                       const struct tr_table **table, struct tr_error *err)
 {
-    struct tr_table_id id = {source->settings.database, relation->namespace, relation->name};
+    struct tr_pgoutput_relation described = *relation;
     struct tr_pg_known *known;
     struct tr_table *now = NULL;
     *table = NULL;
     if (tr_pg_known_find(source, relation->oid, &known, err) != TR_OK)
         return TR_FAIL;
-    if (known == NULL && !tr_pg_settings_match(&source->settings, &id))
-        return TR_OK;
-    const struct tr_table *before = known == NULL ? NULL : known->table;
-    if (known != NULL && known->silent)
-        before = NULL; /* nobody was told of it */
-    bool soft = known != NULL && (commit_lsn < known->soft_lsn || commit_lsn < known->skip_lsn);
-    if (build_with_retry(source, relation, before, soft, &now, err) != TR_OK)
-        return TR_FAIL;
-    bool changed = false, send = source->settings.options->schema_change;
-    enum tr_status status;
     if (known == NULL)
-        status = new_table(source, now, batch, err);
-    else if (known->silent)
-        status = TR_OK;
-    else if (soft)
-        status = commit_lsn < known->skip_lsn ? TR_OK : send_missing(before, now, batch, err);
-    else
-        status = send_difference(before, now, batch, send, &changed, err);
-    if (status != TR_OK) {
-        tr_table_unref(now);
-        return TR_FAIL;
+        return meet(source, relation, batch, table, err);
+    bool leaf = known->table->source_id != relation->oid; /* it goes by its root's name */
+    bool soft = commit_lsn < known->soft_lsn || commit_lsn < known->skip_lsn;
+    if (leaf) {
+        described.namespace = known->table->id.schema;
+        described.name = known->table->id.table;
     }
-    if (known != NULL && known->silent) {
+    if (build_with_retry(source, &described, leaf ? (uint32_t)known->table->source_id : 0,
+                         known->table, soft, &now, err) != TR_OK)
+        return TR_FAIL;
+    enum tr_status status = TR_OK;
+    if (known->silent) {
         tr_table_unref(known->table);
         known->table = tr_table_ref(now);
-    } else if (known != NULL && !soft) {
-        bool same = !changed && before->column_count == now->column_count &&
-                    before->replica_identity == now->replica_identity &&
-                    before->key_is_primary == now->key_is_primary;
-        if (same) { /* one version, one object */
-            tr_table_unref(now);
-            *table = tr_table_ref(before);
-            return TR_OK;
-        }
-        set_known(source, known, now);
+        *table = now;
+    } else {
+        status = compare(source, known, commit_lsn, now, batch, table, err);
     }
-    *table = now;
-    return TR_OK;
+    if (status == TR_OK)
+        *table = tr_table_ref(*table);
+    else
+        *table = NULL;
+    tr_table_unref(now);
+    return status;
 }

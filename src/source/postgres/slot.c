@@ -184,20 +184,44 @@ cleanup:
 
 /* ---- publication ---------------------------------------------------------------------------- */
 
-static void put_table_list(struct tr_outbuf *sql, const struct tr_pg_catalog *catalog)
+struct table_list {
+    struct tr_outbuf *sql;
+    unsigned count;
+};
+
+static void put_table(struct table_list *list, const struct tr_pg_relation *relation)
 {
-    bool first = true;
+    if (list->count++ > 0)
+        tr_outbuf_lit(list->sql, ", ");
+    if (relation->kind == 'r')
+        tr_outbuf_lit(list->sql, "ONLY "); /* inheritance children are tables of their own */
+    tr_pg_put_qualified(list->sql, relation->id.schema, relation->id.table);
+}
+
+static void put_leaf(void *ctx, struct tr_pg_relation *leaf)
+{
+    if (leaf->kind == 'r' && leaf->persistence == 'p' && !leaf->published)
+        put_table(ctx, leaf);
+}
+
+/* `words` and the captured tables that are not published yet; nothing when there are none. */
+static void put_table_list(struct tr_outbuf *sql, const char *words,
+                           const struct tr_pg_server *server, struct tr_pg_catalog *catalog)
+{
+    size_t before = sql->len;
+    struct table_list list = {sql, 0};
+    tr_outbuf_str(sql, words);
     for (size_t i = 0; i < catalog->relation_count; i++) {
-        const struct tr_pg_relation *relation = &catalog->relations[i];
+        struct tr_pg_relation *relation = &catalog->relations[i];
         if (!relation->captured || relation->published)
             continue;
-        if (!first)
-            tr_outbuf_lit(sql, ", ");
-        first = false;
-        if (relation->kind == 'r')
-            tr_outbuf_lit(sql, "ONLY "); /* inheritance children are tables of their own */
-        tr_pg_put_qualified(sql, relation->id.schema, relation->id.table);
+        if (relation->kind == 'p' && server->version < TR_PG_VIA_ROOT_VERSION)
+            tr_pg_catalog_leaves(catalog, relation, put_leaf, &list);
+        else
+            put_table(&list, relation);
     }
+    if (list.count == 0)
+        sql->len = before;
 }
 
 static size_t count_uncovered(const struct tr_pg_catalog *catalog)
@@ -210,7 +234,7 @@ static size_t count_uncovered(const struct tr_pg_catalog *catalog)
 
 static bool needs_via_root(const struct tr_pg_server *server, const struct tr_pg_catalog *catalog)
 {
-    if (server->version < 130000 || !catalog->publication.exists || catalog->publication.via_root)
+    if (server->version < TR_PG_VIA_ROOT_VERSION || !catalog->publication.exists || catalog->publication.via_root)
         return false;
     for (size_t i = 0; i < catalog->relation_count; i++) {
         if (catalog->relations[i].captured && catalog->relations[i].kind == 'p')
@@ -220,7 +244,7 @@ static bool needs_via_root(const struct tr_pg_server *server, const struct tr_pg
 }
 
 void tr_pg_publication_sql(const struct tr_pg_settings *settings, const struct tr_pg_server *server,
-                           const struct tr_pg_catalog *catalog, struct tr_outbuf *sql)
+                           struct tr_pg_catalog *catalog, struct tr_outbuf *sql)
 {
     const char *name = settings->publication_name;
     if (!catalog->publication.exists) {
@@ -229,10 +253,9 @@ void tr_pg_publication_sql(const struct tr_pg_settings *settings, const struct t
         if (settings->options->publication_mode == TR_PG_ALL_TABLES) {
             tr_outbuf_lit(sql, " FOR ALL TABLES");
         } else {
-            tr_outbuf_lit(sql, " FOR TABLE ");
-            put_table_list(sql, catalog);
+            put_table_list(sql, " FOR TABLE ", server, catalog);
         }
-        if (server->version >= 130000)
+        if (server->version >= TR_PG_VIA_ROOT_VERSION)
             tr_outbuf_lit(sql, " WITH (publish_via_partition_root = true)");
         tr_outbuf_lit(sql, ";");
         return;
@@ -246,8 +269,7 @@ void tr_pg_publication_sql(const struct tr_pg_settings *settings, const struct t
     if (count_uncovered(catalog) > 0 && !catalog->publication.all_tables) {
         tr_outbuf_lit(sql, "ALTER PUBLICATION ");
         tr_pg_put_identifier(sql, name);
-        tr_outbuf_lit(sql, " ADD TABLE ");
-        put_table_list(sql, catalog);
+        put_table_list(sql, " ADD TABLE ", server, catalog);
         tr_outbuf_lit(sql, ";");
     }
 }
@@ -289,7 +311,7 @@ static enum tr_status put_comment(struct tr_pg_conn *conn, const struct tr_pg_se
 enum tr_status tr_pg_publication_ensure(struct tr_pg_conn *conn,
                                         const struct tr_pg_settings *settings,
                                         const struct tr_pg_server *server,
-                                        const struct tr_pg_catalog *catalog, bool *changed,
+                                        struct tr_pg_catalog *catalog, bool *changed,
                                         struct tr_error *err)
 {
     struct tr_outbuf sql = {0};

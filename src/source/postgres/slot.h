@@ -44,11 +44,11 @@ enum tr_status tr_pg_slot_create(struct tr_pg_conn *walsender, const struct tr_p
 enum tr_status tr_pg_publication_ensure(struct tr_pg_conn *conn,
                                         const struct tr_pg_settings *settings,
                                         const struct tr_pg_server *server,
-                                        const struct tr_pg_catalog *catalog, bool *changed,
+                                        struct tr_pg_catalog *catalog, bool *changed,
                                         struct tr_error *err);
 /* The SQL that makes or extends it; empty when nothing is missing. */
 void tr_pg_publication_sql(const struct tr_pg_settings *settings, const struct tr_pg_server *server,
-                           const struct tr_pg_catalog *catalog, struct tr_outbuf *sql);
+                           struct tr_pg_catalog *catalog, struct tr_outbuf *sql);
 
 /* Removes slot and (if this program made it) publication; reports each. An active slot is refused. */
 enum tr_status tr_pg_remove(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,

@@ -162,7 +162,7 @@ static enum tr_status tell_stream(struct tr_pg_source *source, struct tr_pg_snap
     for (uint32_t i = 0; i < snapshot->copy_count; i++) {
         struct tr_pg_copy *copy = &snapshot->copies[i];
         struct tr_pg_known *known;
-        if (tr_pg_known_add(source, copy->table, copy->skip_lsn, copy->soft_lsn, &known, err) != TR_OK)
+        if (tr_pg_known_add(source, copy->relation->oid, copy->table, copy->skip_lsn, copy->soft_lsn, &known, err) != TR_OK)
             return TR_FAIL;
         for (uint32_t leaf = 0; leaf < copy->leaf_count; leaf++) {
             for (size_t k = 0; k < source->catalog.relation_count; k++) {
@@ -263,6 +263,8 @@ static void add_job_marks(const struct tr_pg_snapshot *snapshot, struct tr_pg_re
                        leaf->chunk_count);
         tr_pg_marks_add(marks, plan, "plan/%u", leaf->oid);
     }
+    for (uint32_t i = 0; copy->by_leaves && i < job->leaf_count; i++)
+        tr_pg_marks_add(marks, "1", "leaf/%u", copy->leaves[job->leaf_first + i].oid);
     if (copy->skip_lsn != 0) {
         (void)snprintf(key, sizeof key, "skip/%u", copy->relation->oid);
         tr_pg_marks_add_lsn(marks, key, copy->skip_lsn);

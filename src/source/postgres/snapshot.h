@@ -34,6 +34,7 @@ struct tr_pg_copy {
     uint32_t leaf_count;
     uint64_t skip_lsn, soft_lsn; /* marks to set, 0 none */
     int64_t pages;
+    bool by_leaves; /* PostgreSQL 12: the leaves of a root are published, and known, one by one */
     _Atomic uint32_t jobs_left;
     _Atomic bool first_row_given;
 };

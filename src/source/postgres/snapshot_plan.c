@@ -230,6 +230,19 @@ static void resume_table(struct planner *planner)
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
+/* PostgreSQL 12: partitions that were made since the last start. */
+static void add_new_leaves(struct planner *planner)
+{
+    for (uint32_t i = 0; i < planner->copy->leaf_count; i++) {
+        struct tr_pg_leaf *leaf = &planner->copy->leaves[i];
+        if (tr_pg_mark_get(&planner->source->marks, "leaf/%u", leaf->oid) != NULL)
+            continue;
+        cut(planner->source, leaf);
+        for (uint32_t chunk = 0; chunk < leaf->chunk_count; chunk++)
+            add_chunk(planner, i, chunk, 0);
+    }
+}
+
 static void plan_table(struct planner *planner)
 {
     const struct tr_pg_source *source = planner->source;
@@ -239,7 +252,8 @@ static void plan_table(struct planner *planner)
     bool copying = tr_pg_mark_get(&source->marks, "copy/%u", oid) != NULL;
     uint32_t jobs_before = planner->snapshot->job_count;
     bool resumed = false;
-    if (known && !copying && !source->bounded)
+    copy->by_leaves = copy->relation->kind == 'p' && source->server.version < TR_PG_VIA_ROOT_VERSION;
+    if (known && !copying && !source->bounded && !copy->by_leaves)
         return;
     tr_pg_catalog_leaves(&planner->source->catalog,
                          (struct tr_pg_relation *)(uintptr_t)copy->relation, add_leaf, planner);
@@ -247,6 +261,9 @@ static void plan_table(struct planner *planner)
         return; /* a partitioned table without partitions: its first row comes by the stream */
     if ((source->bounded && known) || (!known && tr_pg_mark_get(&source->marks, "reload") != NULL)) {
         add_reload(planner);
+    } else if (known && !copying) {
+        add_new_leaves(planner);
+        resumed = true; /* the others' rows must not be skipped */
     } else if (copying) {
         resume_table(planner);
         resumed = true;

@@ -15,8 +15,9 @@
 
 /* A table as the stream knows it: what was last told to the sinks. */
 struct tr_pg_known {
-    uint32_t oid;
-    const struct tr_table *table; /* a reference */
+    uint32_t oid;                 /* as the stream names it */
+    const struct tr_table *table; /* a reference; of PostgreSQL 12's partitions it is the root's, with
+                                     the root's oid as source_id */
     uint64_t skip_lsn; /* rows of transactions that commit before it are in the copy already */
     uint64_t soft_lsn; /* schema changes of such transactions are in the copy already */
     bool dirty;        /* its mark has to ride on the next commit */
@@ -89,9 +90,9 @@ void tr_pg_snapshot_close(struct tr_pg_source *source);
 /* The known table with this oid, also from the marks; NULL if it is new. */
 enum tr_status tr_pg_known_find(struct tr_pg_source *source, uint32_t oid,
                                 struct tr_pg_known **known, struct tr_error *err);
-enum tr_status tr_pg_known_add(struct tr_pg_source *source, const struct tr_table *table,
-                               uint64_t skip_lsn, uint64_t soft_lsn, struct tr_pg_known **known,
-                               struct tr_error *err);
+enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
+                               const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn,
+                               struct tr_pg_known **known, struct tr_error *err);
 void tr_pg_known_free(struct tr_pg_known_list *list);
 /* A Relation message inside the transaction whose commit record is at commit_lsn. */
 enum tr_status tr_pg_relation_message(struct tr_pg_source *source,

@@ -207,6 +207,8 @@ static enum tr_status begin_streaming(struct tr_pg_source *source, struct tr_pg_
     tr_log(TR_LOG_INFO, "the slot is there already and is used", "slot=%s confirmed=%s",
            settings->slot_name, tr_lsn_format(slot->confirmed_lsn, text, sizeof text));
     source->stream_lsn = slot->confirmed_lsn;
+    if (TR_FAILPOINT("source.postgres.after_slot") != 0)
+        return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.after_slot");
     if (mode != TR_PG_INITIAL)
         return TR_OK;
     return tr_pg_snapshot_start(source, NULL, NULL, 0, err);

@@ -334,6 +334,7 @@ static enum tr_status add_marks(struct tr_pg_source *source, struct tr_batch *ba
         list->bound_count--;
     }
     list->dirty_count = 0;
+    source->stream->skip_table = NULL;
     if (marks.failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
     commit->marks = marks.items;
