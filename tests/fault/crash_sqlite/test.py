@@ -51,7 +51,8 @@ class CrashSqlite(ToSqlite):
         self.db.execute("insert into ledger select -i, 0, 0, i, repeat('more', 25), now() "
                         "from generate_series(10000, 60000) i")
         from tr import sqlite_query, wait_equal
-        run_.start(failpoint="source.postgres.mid_copy=kill@40")
+        # Slowed down, so that the sink keeps pace with the reader.
+        run_.start(failpoint="source.postgres.mid_copy=kill@40,source.postgres.mid_copy=sleep:20")
         self.assertEqual(run_.wait_exit(60), -9, run_.tail())
         self.wait_slot()
         done = sqlite_query(self.target, "select count(*) from ledger")[0][0]

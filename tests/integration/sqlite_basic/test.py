@@ -168,6 +168,9 @@ class SqliteBasic(Case):
         self.db.statements("create table parted_3 partition of parted "
                            "for values from ('2024-03-01') to ('2024-04-01')",
                            "insert into parted values (300, '2024-03-05', 'later partition')")
+        if self.PG_VERSION == "12":  # it cannot publish a root: a new partition waits for a restart
+            self.run_.stop()
+            self.run_.start()
         self.equal("parted")
         tables = sqlite_query(self.target, "select name from sqlite_master where type = 'table' "
                                            "and name like 'parted%'")
