@@ -221,7 +221,6 @@ class Topics_(KafkaCase):
 
     def test_same_key_same_partition(self):
         name = self.unique("parts")
-        run(["kcat", "-L", "-b", self.kafka.bootstrap, "-t", name], check=False)
         self.start("create table t (id int primary key, v int);"
                    "insert into t select i, 0 from generate_series(1, 50) i", topic=name,
                    **{"topic.partitions": 4})
