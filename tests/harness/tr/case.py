@@ -120,7 +120,7 @@ class Case(unittest.TestCase):
             result = None
             try:
                 result = condition()
-            except AssertionError:
+            except (AssertionError, psycopg2.ProgrammingError):
                 if run is not None:
                     run.alive()
                 raise

@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+import psycopg2
+
 CI = os.environ.get("CI", "") == "true"
 SANITIZED = os.environ.get("TAILRACE_SANITIZED", "") not in ("", "0")
 # How much longer things take under a sanitizer on a small machine.
@@ -53,6 +55,8 @@ def wait_for(condition, timeout=20.0, what="a condition", interval=0.05):
         except AssertionError as error:
             if isinstance(error, Dead):
                 raise
+            last = error
+        except psycopg2.ProgrammingError as error:  # a table or column that is not there yet
             last = error
         if time.monotonic() > deadline:
             raise Timeout("waited %.0f s for %s%s"

@@ -43,13 +43,6 @@ def columns(db, table):
 
 def pg_rows(db, table, names=None):
     """All rows as canonical text, unordered: (columns, types, Counter of tuples)."""
-    try:
-        return _pg_rows(db, table, names)
-    except psycopg2.errors.UndefinedTable as error:
-        raise AssertionError(str(error)) from None
-
-
-def _pg_rows(db, table, names):
     cols = columns(db, table)
     if names is not None:
         by_name = dict(cols)
@@ -280,7 +273,7 @@ def wait_equal(condition, run=None, timeout=20, what="the target to equal its so
         try:
             result = condition()
             return True if result is None else result
-        except AssertionError:
+        except (AssertionError, psycopg2.ProgrammingError):
             if run is not None:
                 run.alive()
             raise

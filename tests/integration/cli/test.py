@@ -218,6 +218,19 @@ class Running(Case):
         run_.start()
         wait_equal(lambda: sqlite_equal(self.db, "t", self.target), run_)
 
+    def test_signal_at_once(self):
+        """However early it comes, SIGTERM ends with 0."""
+        run_ = self.pipeline(self.db.source(), {"type": "sqlite", "path": self.target})
+        for delay in (0.03, 0.06, 0.1, 0.15, 0.25, 0.4):
+            run_.start()
+            # The program has to be there at all: its first act is to take the signal over.
+            self.wait(lambda: b"tailrace" in open("/proc/%d/cmdline" % run_.pid, "rb").read(), run_)
+            time.sleep(delay)
+            os.kill(run_.pid, signal.SIGTERM)
+            self.assertEqual(run_.wait_exit(), 0, "SIGTERM after %.2f s" % delay)
+        run_.start()
+        wait_equal(lambda: sqlite_equal(self.db, "t", self.target), run_)
+
     def test_one_process_a_pipeline(self):
         self.start()
         second = self.run_.cli("run", self.run_.file)

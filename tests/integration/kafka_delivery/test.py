@@ -48,6 +48,7 @@ class Delivery(Case):
         for _ in range(3):
             self.run_.stop()
             self.run_.start()
+            self.wait_streaming(self.run_, 60)
         wait_equal(lambda: stream_holds_each_once(self.found(), self.expected), self.run_, 60)
 
     def test_at_least_once(self):

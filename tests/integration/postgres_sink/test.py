@@ -78,7 +78,7 @@ class PostgresSink(Case):
             "begin; update u set code = 'tmp' where id = 1; update u set code = 'c1' where id = 2;"
             "update u set code = 'c2' where id = 1; commit",
             "begin; delete from u where id = 3; insert into u values (300, 'c3', 3); commit",
-            "begin; set constraints u_n deferred; update u set n = n + 1 where id > 50; commit",
+            "begin; set constraints u_n deferred; update u set n = n + 1 where id between 51 and 100; commit",
             "begin; update u set id = 1000 where id = 4; update u set id = 4 where id = 5; commit",
             "begin; update u set code = null where id = 10; update u set code = 'c10' where id = 11; commit")
         self.equal("u")

@@ -24,6 +24,7 @@
 #define KEYS 24
 #define TRANSACTIONS 160
 #define CRASH_TRANSACTIONS 60
+#define DEATHS_MAX 12
 
 static struct test_server server;
 static struct feed feed;
@@ -236,7 +237,7 @@ static void target_equals_model(void **state)
 /* ---- crashes ---- */
 
 /* Runs the whole stream of this seed; what the mark covers is generated, but not sent. */
-static void run_child(enum flavour flavour, unsigned long long seed, struct model *model)
+static void run_stream(enum flavour flavour, unsigned long long seed, struct model *model)
 {
     feed_init(&feed, &server);
     feed.config.options.apply_rows = 7;
@@ -261,12 +262,43 @@ static void run_child(enum flavour flavour, unsigned long long seed, struct mode
         feed_flush(&feed);
 }
 
+/* This binary again: a child of its own, which a failpoint may kill. */
+static int spawn_child(enum flavour flavour, unsigned long long seed, unsigned deaths, const char *point)
+{
+    char failpoint[96], flavour_text[16], seed_text[32], port[16];
+    unsigned long long keep = random_state;
+    random_state = seed + deaths;
+    snprintf(failpoint, sizeof failpoint, "%s=kill@%u", point, 1 + below(6));
+    random_state = keep;
+    snprintf(flavour_text, sizeof flavour_text, "%d", (int)flavour);
+    snprintf(seed_text, sizeof seed_text, "%llu", seed);
+    snprintf(port, sizeof port, "%d", server.port);
+    fflush(NULL);
+    int pid = fork();
+    if (pid != 0)
+        return pid;
+    if (deaths < DEATHS_MAX)
+        setenv("TAILRACE_FAILPOINT", failpoint, 1);
+    execl("/proc/self/exe", "child", flavour_text, seed_text, port, (char *)NULL);
+    _exit(127);
+}
+
+static int child_flavour;
+static unsigned long long child_seed;
+
+static void as_child(void **state)
+{
+    struct model model;
+    (void)state;
+    run_stream((enum flavour)child_flavour, child_seed, &model);
+    feed_free(&feed);
+}
+
 static void nothing_lost_or_twice(void **state)
 {
     (void)state;
     static const char *const points[] = {"sink.postgres.before_commit", "sink.postgres.after_commit",
                                          "sink.postgres.mid_batch", "sink.postgres.write"};
-    char environment[160], passages[128];
     for (int flavour = 0; flavour < FLAVOURS; flavour++) {
         for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
             unsigned long long seed = random_state;
@@ -274,26 +306,15 @@ static void nothing_lost_or_twice(void **state)
             struct model model;
             fresh_table((enum flavour)flavour);
             for (;;) {
-                fflush(NULL);
-                int status, pid = fork();
-                if (pid == 0) {
-                    random_state = seed + deaths;
-                    snprintf(passages, sizeof passages, "%s=kill@%u", points[p], 1 + below(6));
-                    snprintf(environment, sizeof environment, "TAILRACE_FAILPOINT=%s", passages);
-                    if (deaths < 12)
-                        putenv(environment);
-                    tr_failpoint_init();
-                    run_child((enum flavour)flavour, seed, &model);
-                    _exit(0);
-                }
+                int status, pid = spawn_child((enum flavour)flavour, seed, deaths, points[p]);
                 assert_int_equal(waitpid(pid, &status, 0), pid);
                 if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
                     break;
                 assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-                deaths++;
+                assert_true(++deaths <= DEATHS_MAX);
             }
             assert_true(deaths > 0);
-            run_child((enum flavour)flavour, seed, &model);
+            run_stream((enum flavour)flavour, seed, &model);
             compare(&model, points[p]);
             feed_free(&feed);
             random_state = seed * 31 + 7;
@@ -301,8 +322,16 @@ static void nothing_lost_or_twice(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4) {
+        const struct CMUnitTest child[] = {cmocka_unit_test(as_child)};
+        child_flavour = atoi(argv[1]);
+        child_seed = strtoull(argv[2], NULL, 10);
+        server.port = atoi(argv[3]);
+        tr_failpoint_init();
+        return cmocka_run_group_tests(child, NULL, NULL);
+    }
     const char *seed = getenv("TAILRACE_TEST_SEED");
     random_state = seed != NULL ? strtoull(seed, NULL, 10) : (unsigned long long)time(NULL) ^ (unsigned)getpid();
     fprintf(stderr, "TAILRACE_TEST_SEED=%llu\n", random_state);
