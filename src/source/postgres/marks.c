@@ -7,7 +7,6 @@
  *   skip/OID=LSN                     its transactions that commit before LSN are in the copy already
  *   soft/OID=LSN                     schema changes before LSN are in the copy already
  *   leaf/OID=1                       PostgreSQL 12: this partition is copied
- *   reload=1                         the target may hold rows of an earlier copy: empty tables first
  * and while a copy runs:
  *   snapshot/N=LSN XMIN              the N-th exported snapshot that this copy has used
  *   copy/OID=N                       the table is being copied (removed at the end of the snapshot)

@@ -23,9 +23,6 @@
  * Where S2's schema is newer than LSN1's, changes of the schema that commit before LSN2 are in the copy
  * already (mark soft/OID): rows of older versions flow, but nothing is dropped or renamed for them.
  *
- * A mark `reload`, left by a `drop`, says that the target may hold rows of an earlier copy: then every
- * table is emptied first and copied as one piece.
- *
  * Tables that came to match later are copied in the same way; their changes before the copy's LSN are
  * skipped. */
 #include <inttypes.h>
@@ -259,7 +256,7 @@ static void plan_table(struct planner *planner)
                          (struct tr_pg_relation *)(uintptr_t)copy->relation, add_leaf, planner);
     if (copy->leaf_count == 0)
         return; /* a partitioned table without partitions: its first row comes by the stream */
-    if ((source->bounded && known) || (!known && tr_pg_mark_get(&source->marks, "reload") != NULL)) {
+    if (source->bounded && known) {
         add_reload(planner);
     } else if (known && !copying) {
         add_new_leaves(planner);

@@ -498,7 +498,6 @@ static enum tr_status give_start_commit(struct tr_pg_source *source, struct tr_b
     tr_pg_marks_add(&marks, source->source_id, "source.id");
     tr_pg_marks_add_lsn(&marks, "lsn", source->stream_lsn);
     tr_pg_marks_add(&marks, "done", "snapshot");
-    tr_pg_marks_add(&marks, "", "reload");
     tr_pg_marks_add(&marks, "", "snapshot/*");
     tr_pg_marks_add(&marks, "", "copy/*");
     tr_pg_marks_add(&marks, "", "plan/*");
