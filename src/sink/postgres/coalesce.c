@@ -362,7 +362,7 @@ enum tr_status tr_pgs_coalesce(struct tr_pgs_groups *groups, struct tr_pgs_link 
     groups->count = 0;
     for (size_t i = 0; i < count; i++) {
         const struct tr_pgs_change *change = &changes->items[i];
-        struct tr_pgs_group *group;
+        struct tr_pgs_group *group = NULL;
         if (group_of(groups, link, change->layout, &group, err) != TR_OK)
             return TR_FAIL;
         if (change->bytes > ROW_BYTES_MAX || all_ordered)
