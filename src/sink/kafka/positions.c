@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "sink/kafka/internal.h"
 
 #define POLL_SLICE_MS 200
@@ -65,6 +66,8 @@ static enum tr_status read_all(struct kafka_sink *sink, rd_kafka_t *reader, stru
         if (status != TR_OK)
             return status;
     }
+    tr_log(TR_LOG_DEBUG, "read the positions", "topic=%s positions=%zu end_offset=%lld",
+           sink->position_topic, sink->positions.count, (long long)position);
     return TR_OK;
 }
 

@@ -6,7 +6,7 @@
  *
  * Exactly once: a Kafka transaction holds whole source transactions and their position. It ends at a
  * COMMIT event, when it is old or large enough, when the engine flushes, and before a source transaction
- * that this call leaves unfinished: what is open then belongs to one source transaction alone, and a
+ * that a call leaves unfinished: what is open then belongs to one source transaction alone, and a
  * flush in the middle of it has nothing to do. A source transaction of any size goes into one.
  *
  * When the client's queue or the window is full the writer waits and serves delivery reports, until there
@@ -286,9 +286,8 @@ static enum tr_status commit_open(struct kafka_writer *writer, struct tr_error *
     return kafka_positions_settle(sink, &writer->staged, err);
 }
 
-/* last: the rest of this call belongs to a source transaction that it does not end. */
 static enum tr_status take_commit(struct kafka_writer *writer, const struct tr_event *event,
-                                  bool unfinished_follows, struct tr_error *err)
+                                  struct tr_error *err)
 {
     const struct kafka_options *options = writer->sink->options;
     writer->seq_commit = event->seq;
@@ -296,10 +295,9 @@ static enum tr_status take_commit(struct kafka_writer *writer, const struct tr_e
         return TR_OK;
     if (kafka_positions_stage(writer->sink, event, &writer->staged, err) != TR_OK)
         return TR_FAIL;
-    bool due = unfinished_follows ||
-               (writer->open &&
-                ((int64_t)writer->open_records >= options->transaction_records ||
-                 tr_clock_mono_ms() - writer->opened_ms >= options->transaction_interval_ms));
+    bool due = writer->open &&
+               ((int64_t)writer->open_records >= options->transaction_records ||
+                tr_clock_mono_ms() - writer->opened_ms >= options->transaction_interval_ms);
     return due ? commit_open(writer, err) : TR_OK;
 }
 
@@ -361,9 +359,14 @@ enum tr_status kafka_writer_write(void *self, const struct tr_event *events, siz
                 return tr_fail(err, TR_E_KAFKA_DELIVERY, "writing records: %s", strerror(fault));
         }
         if (event->op == TR_OP_COMMIT) {
-            if (take_commit(writer, event, i == last_commit && i + 1 < event_count, err) != TR_OK)
+            if (take_commit(writer, event, err) != TR_OK)
                 return TR_FAIL;
         } else {
+            /* this call does not end the event's source transaction: what is whole goes first */
+            bool unfinished = last_commit == event_count || i > last_commit;
+            if (sink->transactional && unfinished && writer->seq_commit > writer->seq_durable &&
+                commit_open(writer, err) != TR_OK)
+                return TR_FAIL;
             struct tr_records records;
             tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event,
                             &records);

@@ -373,6 +373,17 @@ static void test_commit_before_unfinished(void **state)
     assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
     assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
     assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
+    /* the same when the unfinished one comes with the next call */
+    struct tr_event more[] = {
+        {.op = TR_OP_COMMIT, .seq = 4, .marks = &mark, .mark_count = 1},
+        {.op = TR_OP_CREATE, .seq = 5, .table = f->table, .after = cells},
+    };
+    check(tr_sink_kafka.write(f->writer, more, 1, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
+    check(tr_sink_kafka.write(f->writer, more + 1, 1, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 4);
+    assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 4);
 }
 
 static void fails_with(struct fixture *f, enum tr_code code, enum tr_err_class class)
