@@ -100,6 +100,7 @@ static void bench(void **state)
     feed_create(&feed, table);
     measure("snapshot, raw lines", TR_OP_READ, false, 100000, 1000000);
     measure("deletes", TR_OP_DELETE, false, 100, 20000);
+    test_sql(server.admin, "VACUUM ANALYZE t");
     measure("inserts", TR_OP_CREATE, false, 100, 20000);
     test_sql(server.admin, "VACUUM ANALYZE t");
     test_sql(server.admin, "CHECKPOINT");
