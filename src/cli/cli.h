@@ -14,7 +14,8 @@ enum tr_exit {
     TR_EXIT_USAGE = 2,         /* command line, pipeline file, settings, grants */
     TR_EXIT_POSITION_LOST = 3, /* only a new snapshot helps */
     TR_EXIT_DATA = 4,          /* data or schema that the target cannot take */
-    TR_EXIT_RETRIES = 5
+    TR_EXIT_RETRIES = 5,
+    TR_EXIT_SECOND_SIGNAL = 130
 };
 
 struct tr_command {

@@ -1,5 +1,6 @@
 /* tailrace run FILE */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,12 +9,25 @@
 #include "cli/cli.h"
 #include "pipeline/pipeline.h"
 
-static struct tr_engine *running;
+static struct tr_engine *_Atomic running;
+static volatile sig_atomic_t early_signals; /* before there was an engine to stop */
 
 static void on_signal(int signal_number)
 {
     (void)signal_number;
-    tr_engine_stop(running);
+    struct tr_engine *engine = atomic_load(&running);
+    if (engine != NULL)
+        tr_engine_stop(engine);
+    else if (early_signals++ > 0)
+        _exit(TR_EXIT_SECOND_SIGNAL);
+}
+
+static void catch_signals(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
 }
 
 static void log_failure(const struct tr_error *err)
@@ -38,19 +52,18 @@ static int run_file(const struct tr_pipeline_file *file, bool show_progress, boo
     struct tr_run_options options = {.state_dir = state_dir,
                                      .show_progress = show_progress,
                                      .until_caught_up = until_caught_up};
-    if (tr_engine_open(file, &options, &running, &err) != TR_OK) {
+    struct tr_engine *engine;
+    if (tr_engine_open(file, &options, &engine, &err) != TR_OK) {
         log_failure(&err);
         return tr_error_info(err.code)->exit_code;
     }
-    struct sigaction action = {.sa_handler = on_signal};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGINT, &action, NULL);
-    enum tr_status status = tr_engine_run(running, &err);
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)signal(SIGINT, SIG_IGN);
-    tr_engine_close(running);
-    running = NULL;
+    atomic_store(&running, engine);
+    if (early_signals > 0)
+        tr_engine_stop(engine);
+    enum tr_status status = tr_engine_run(engine, &err);
+    catch_signals(SIG_IGN);
+    atomic_store(&running, NULL);
+    tr_engine_close(engine);
     if (status == TR_OK) {
         tr_log(TR_LOG_INFO, "the pipeline ended; everything read is durable", NULL);
         return TR_EXIT_OK;
@@ -72,6 +85,7 @@ int tr_cmd_run(int argc, char **argv)
         return TR_EXIT_USAGE;
     struct tr_pipeline_file *file;
     struct tr_error err;
+    catch_signals(on_signal);
     if (tr_pipeline_file_load(path, tr_sources, tr_sinks, &file, &err) != TR_OK)
         return tr_cli_error(&err);
     int code = run_file(file, !no_progress && isatty(STDERR_FILENO), until_caught_up);
