@@ -13,7 +13,8 @@
 
 static int64_t value_of(const char *name)
 {
-    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL; metric = metric->next) {
+    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL;
+         metric = metric->next) {
         if (strcmp(metric->name, name) == 0)
             return tr_metric_get(metric);
     }

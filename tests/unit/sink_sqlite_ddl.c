@@ -17,10 +17,22 @@ static int teardown(void **state)
     return 0;
 }
 
-#define INT_KEY(column_name) {.name = column_name, .type = TR_T_INT32, .key_index = 1}
-#define TEXT(column_name) {.name = column_name, .type = TR_T_STRING, .nullable = true}
-#define COLUMN(column_name, column_type) {.name = column_name, .type = column_type, .nullable = true}
-#define END {.name = NULL}
+#define INT_KEY(column_name)                                                                       \
+    {                                                                                              \
+        .name = column_name, .type = TR_T_INT32, .key_index = 1                                    \
+    }
+#define TEXT(column_name)                                                                          \
+    {                                                                                              \
+        .name = column_name, .type = TR_T_STRING, .nullable = true                                 \
+    }
+#define COLUMN(column_name, column_type)                                                           \
+    {                                                                                              \
+        .name = column_name, .type = column_type, .nullable = true                                 \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
 #define COLUMNS(...) ((const struct tr_column[]){__VA_ARGS__, END})
 #define ITEMS(...) ((const struct tr_alter_item[]){__VA_ARGS__})
 
@@ -44,8 +56,9 @@ static void create_is_idempotent_and_adds(void **state)
     put(&rig, TR_OP_CREATE, small, NULL, ROW("1", "x"));
     send_commit(&rig, "0/1");
     create(&rig, small);
-    struct tr_table *large = table_of(
-        "t", COLUMNS(INT_KEY("id"), TEXT("a"), {.name = "b", .type = TR_T_DECIMAL, .default_value = "1.50"}));
+    struct tr_table *large =
+        table_of("t", COLUMNS(INT_KEY("id"), TEXT("a"),
+                              {.name = "b", .type = TR_T_DECIMAL, .default_value = "1.50"}));
     create(&rig, large);
     create(&rig, large);
     create(&rig, small); /* drops nothing */
@@ -65,11 +78,19 @@ static void added_defaults(void **state)
     static const struct {
         enum tr_type type;
         const char *value;
-    } defaults[] = {{TR_T_BOOLEAN, "t"}, {TR_T_INT64, "-9223372036854775808"}, {TR_T_FLOAT64, "NaN"},
-                    {TR_T_FLOAT64, "-Infinity"}, {TR_T_FLOAT32, "0.1"}, {TR_T_FLOAT64, "-0"},
-                    {TR_T_DECIMAL, "1.10"}, {TR_T_STRING, "it's 'quoted'"}, {TR_T_STRING, "007"},
-                    {TR_T_BYTES, "\\x00ff"}, {TR_T_UINT64, "18446744073709551615"},
-                    {TR_T_TIMESTAMPTZ, "2024-01-01 00:00:00+00"}, {TR_T_JSON, "{\"a\": 1}"},
+    } defaults[] = {{TR_T_BOOLEAN, "t"},
+                    {TR_T_INT64, "-9223372036854775808"},
+                    {TR_T_FLOAT64, "NaN"},
+                    {TR_T_FLOAT64, "-Infinity"},
+                    {TR_T_FLOAT32, "0.1"},
+                    {TR_T_FLOAT64, "-0"},
+                    {TR_T_DECIMAL, "1.10"},
+                    {TR_T_STRING, "it's 'quoted'"},
+                    {TR_T_STRING, "007"},
+                    {TR_T_BYTES, "\\x00ff"},
+                    {TR_T_UINT64, "18446744073709551615"},
+                    {TR_T_TIMESTAMPTZ, "2024-01-01 00:00:00+00"},
+                    {TR_T_JSON, "{\"a\": 1}"},
                     {TR_T_STRING, NULL}};
     enum { COUNT = sizeof defaults / sizeof defaults[0] };
     struct tr_column columns[COUNT + 2] = {INT_KEY("id")};
@@ -77,7 +98,9 @@ static void added_defaults(void **state)
     char names[COUNT][8];
     for (int i = 0; i < COUNT; i++) {
         (void)snprintf(names[i], sizeof names[i], "c%d", i);
-        columns[i + 1] = (struct tr_column){.name = names[i], .type = defaults[i].type, .nullable = true,
+        columns[i + 1] = (struct tr_column){.name = names[i],
+                                            .type = defaults[i].type,
+                                            .nullable = true,
                                             .default_value = defaults[i].value};
         items[i] = (struct tr_alter_item){TR_ALTER_ADD_COLUMN, 0, (uint16_t)(i + 1)};
     }
@@ -85,9 +108,10 @@ static void added_defaults(void **state)
     alter(before, after, items, COUNT);
     alter(before, after, items, COUNT);
     send_commit(&rig, "0/2");
-    assert_string_equal(scan(&rig, after),
-                        "1|t|-9223372036854775808|NaN|-Infinity|0.1|-0|1.10|it's 'quoted'|007|\\x00ff|"
-                        "18446744073709551615|2024-01-01 00:00:00+00|{\"a\": 1}|<null>");
+    assert_string_equal(
+        scan(&rig, after),
+        "1|t|-9223372036854775808|NaN|-Infinity|0.1|-0|1.10|it's 'quoted'|007|\\x00ff|"
+        "18446744073709551615|2024-01-01 00:00:00+00|{\"a\": 1}|<null>");
     tr_table_unref(before);
     tr_table_unref(after);
 }
@@ -101,15 +125,19 @@ static void drop_rename_swap(void **state)
     execute(&rig, "CREATE INDEX by_c ON t (c)");
     /* a ↔ b, c → d */
     struct tr_table *two = table_of("t", COLUMNS(INT_KEY("id"), TEXT("b"), TEXT("a"), TEXT("d")));
-    alter(one, two, ITEMS({TR_ALTER_RENAME_COLUMN, 1, 1}, {TR_ALTER_RENAME_COLUMN, 2, 2},
-                          {TR_ALTER_RENAME_COLUMN, 3, 3}), 3);
+    alter(one, two,
+          ITEMS({TR_ALTER_RENAME_COLUMN, 1, 1}, {TR_ALTER_RENAME_COLUMN, 2, 2},
+                {TR_ALTER_RENAME_COLUMN, 3, 3}),
+          3);
     put(&rig, TR_OP_CREATE, two, NULL, ROW("2", "b2", "a2", "d2"));
     send_commit(&rig, "0/2");
     assert_string_equal(scan(&rig, two), "1|in a|in b|in c\n2|b2|a2|d2");
     /* a round of three, then one under an index goes */
     struct tr_table *three = table_of("t", COLUMNS(INT_KEY("id"), TEXT("a"), TEXT("d"), TEXT("b")));
-    alter(two, three, ITEMS({TR_ALTER_RENAME_COLUMN, 1, 1}, {TR_ALTER_RENAME_COLUMN, 2, 2},
-                            {TR_ALTER_RENAME_COLUMN, 3, 3}), 3);
+    alter(two, three,
+          ITEMS({TR_ALTER_RENAME_COLUMN, 1, 1}, {TR_ALTER_RENAME_COLUMN, 2, 2},
+                {TR_ALTER_RENAME_COLUMN, 3, 3}),
+          3);
     send_commit(&rig, "0/3");
     assert_string_equal(scan(&rig, three), "1|in a|in b|in c\n2|b2|a2|d2");
     struct tr_table *four = table_of("t", COLUMNS(INT_KEY("id"), TEXT("a"), TEXT("d")));
@@ -119,9 +147,12 @@ static void drop_rename_swap(void **state)
     send_commit(&rig, "0/4");
     assert_query(&rig, "SELECT * FROM t ORDER BY id", "1|in a|in b\n2|b2|a2\n3|x|y");
     /* rename by case only; drop a and make it anew with another type; rename onto the old name */
-    struct tr_table *five = table_of("t", COLUMNS(INT_KEY("id"), COLUMN("a", TR_T_INT32), TEXT("D")));
-    alter(four, five, ITEMS({TR_ALTER_DROP_COLUMN, 1, 0}, {TR_ALTER_RENAME_COLUMN, 2, 2},
-                            {TR_ALTER_ADD_COLUMN, 0, 1}), 3);
+    struct tr_table *five =
+        table_of("t", COLUMNS(INT_KEY("id"), COLUMN("a", TR_T_INT32), TEXT("D")));
+    alter(four, five,
+          ITEMS({TR_ALTER_DROP_COLUMN, 1, 0}, {TR_ALTER_RENAME_COLUMN, 2, 2},
+                {TR_ALTER_ADD_COLUMN, 0, 1}),
+          3);
     send_commit(&rig, "0/5");
     assert_string_equal(scan(&rig, five), "1|<null>|in b\n2|<null>|a2\n3|<null>|y");
     assert_query(&rig, "SELECT name FROM pragma_table_info('t') ORDER BY name", "D\na\nid");
@@ -177,7 +208,8 @@ static void type_changes(void **state)
               ROW("1", "0", NULL));
     type_case(TYPE(.type = TR_T_STRING), TYPE(.type = TR_T_INT32), ROW("42", "007", "-1", NULL),
               ROW("42", "7", "-1", NULL));
-    type_case(TYPE(.type = TR_T_STRING), TYPE(.type = TR_T_JSON), ROW("1.10", NULL), ROW("1.10", NULL));
+    type_case(TYPE(.type = TR_T_STRING), TYPE(.type = TR_T_JSON), ROW("1.10", NULL),
+              ROW("1.10", NULL));
     type_case(TYPE(.type = TR_T_INT32), TYPE(.type = TR_T_DECIMAL, .precision = 10, .scale = 2),
               ROW("5", "-3", "0", NULL), ROW("5.00", "-3.00", "0.00", NULL));
     type_case(TYPE(.type = TR_T_DECIMAL, .precision = 10, .scale = 2),
@@ -194,10 +226,11 @@ static void type_changes(void **state)
     type_case(TYPE(.type = TR_T_FLOAT64), TYPE(.type = TR_T_DECIMAL, .precision = 30, .scale = 2),
               ROW("1.5", "1e+20", "-2.675", "0.001", "123456.789", NULL),
               ROW("1.50", "100000000000000000000.00", "-2.68", "0.00", "123456.79", NULL));
-    type_case(TYPE(.type = TR_T_FLOAT64), TYPE(.type = TR_T_DECIMAL), ROW("1e-05", "1e+20", "NaN", NULL),
+    type_case(TYPE(.type = TR_T_FLOAT64), TYPE(.type = TR_T_DECIMAL),
+              ROW("1e-05", "1e+20", "NaN", NULL),
               ROW("0.00001", "100000000000000000000", "NaN", NULL));
-    type_case(TYPE(.type = TR_T_FLOAT32), TYPE(.type = TR_T_FLOAT64), ROW("0.1", "1.5", "NaN", NULL),
-              ROW("0.10000000149011612", "1.5", "NaN", NULL));
+    type_case(TYPE(.type = TR_T_FLOAT32), TYPE(.type = TR_T_FLOAT64),
+              ROW("0.1", "1.5", "NaN", NULL), ROW("0.10000000149011612", "1.5", "NaN", NULL));
     type_case(TYPE(.type = TR_T_FLOAT64), TYPE(.type = TR_T_FLOAT32), ROW("0.12345678901234", NULL),
               ROW("0.12345679", NULL));
     type_case(TYPE(.type = TR_T_FLOAT64), TYPE(.type = TR_T_INT32), ROW("2.5", "3.5", "-0.4", NULL),
@@ -224,24 +257,29 @@ static void key_changes(void **state)
         put(&rig, TR_OP_CREATE, one, NULL, ROW(id, k, "v"));
     }
     send_commit(&rig, "0/1");
-    execute(&rig, "CREATE INDEX by_v ON t (v); CREATE VIEW seen AS SELECT id, v FROM t;"
-                  "CREATE TABLE log (n INTEGER);"
-                  "CREATE TRIGGER noted AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.id); END");
-    struct tr_table *two = table_of("t", COLUMNS({.name = "id", .type = TR_T_INT32}, INT_KEY("k"), TEXT("v")));
+    execute(&rig,
+            "CREATE INDEX by_v ON t (v); CREATE VIEW seen AS SELECT id, v FROM t;"
+            "CREATE TABLE log (n INTEGER);"
+            "CREATE TRIGGER noted AFTER INSERT ON t BEGIN INSERT INTO log VALUES (new.id); END");
+    struct tr_table *two =
+        table_of("t", COLUMNS({.name = "id", .type = TR_T_INT32}, INT_KEY("k"), TEXT("v")));
     alter(one, two, ITEMS({TR_ALTER_KEY, 0, 0}), 1);
     put(&rig, TR_OP_UPDATE, two, NULL, ROW("2", "98", "by the new key"));
     put(&rig, TR_OP_DELETE, two, ROW(ABSENT, "97", ABSENT), NULL);
     put(&rig, TR_OP_CREATE, two, NULL, ROW("5", "500", "same id"));
     send_commit(&rig, "0/2");
-    assert_string_equal(scan(&rig, two), "5|95|v\n4|96|v\n2|98|by the new key\n1|99|v\n5|500|same id");
+    assert_string_equal(scan(&rig, two),
+                        "5|95|v\n4|96|v\n2|98|by the new key\n1|99|v\n5|500|same id");
     /* index, trigger and view are still there, and work */
-    assert_query(&rig, "SELECT name FROM sqlite_schema WHERE name IN ('by_v','noted','seen') ORDER BY 1",
+    assert_query(&rig,
+                 "SELECT name FROM sqlite_schema WHERE name IN ('by_v','noted','seen') ORDER BY 1",
                  "by_v\nnoted\nseen");
     assert_query(&rig, "SELECT count(*) FROM seen", "5");
     assert_query(&rig, "SELECT n FROM log", "5");
     /* the key's column goes, and a composite key comes */
-    struct tr_table *three = table_of("t", COLUMNS({.name = "id", .type = TR_T_INT32, .key_index = 2},
-                                                   {.name = "v", .type = TR_T_STRING, .key_index = 1}));
+    struct tr_table *three =
+        table_of("t", COLUMNS({.name = "id", .type = TR_T_INT32, .key_index = 2},
+                              {.name = "v", .type = TR_T_STRING, .key_index = 1}));
     alter(two, three, ITEMS({TR_ALTER_DROP_COLUMN, 1, 0}, {TR_ALTER_KEY, 0, 0}), 2);
     put(&rig, TR_OP_UPDATE, three, ROW("1", "v"), ROW("1", "w"))->flags = TR_EV_KEY_CHANGED;
     send_commit(&rig, "0/3");
@@ -253,13 +291,20 @@ static void key_changes(void **state)
     put(&rig, TR_OP_CREATE, four, NULL, ROW(NULL, NULL));
     send_commit(&rig, "0/4");
     assert_query(&rig, "SELECT count(*) FROM t WHERE id = 1 OR id IS NULL", "3");
-    /* a key that the rows do not fit: refused, and nothing is changed */
+    /* a key that the rows do not fit: refused, and what came before in the change is undone */
+    struct tr_table *five = table_of(
+        "t", COLUMNS({.name = "id", .type = TR_T_INT32, .key_index = 1}, TEXT("v"), TEXT("more")));
+    put(&rig, TR_OP_CREATE, four, NULL, ROW("8", "stays"));
+    assert_ok(&rig, send_batch(&rig));
     assert_code(&rig, TR_E_SQLITE_CONSTRAINT,
-                apply(&rig, TR_CHANGE_ALTER_TABLE, four, three, ITEMS({TR_ALTER_KEY, 0, 0}), 1));
+                apply(&rig, TR_CHANGE_ALTER_TABLE, four, five,
+                      ITEMS({TR_ALTER_ADD_COLUMN, 0, 2}, {TR_ALTER_KEY, 0, 0}), 2));
     assert_int_equal(rig.err.class, TR_SCHEMA);
     put(&rig, TR_OP_CREATE, four, NULL, ROW("9", "goes on"));
     send_commit(&rig, "0/5");
-    assert_query(&rig, "SELECT count(*) FROM t", "8");
+    assert_query(&rig, "SELECT count(*) FROM t", "9");
+    assert_query(&rig, "SELECT name FROM pragma_table_info('t')", "id\nv");
+    tr_table_unref(five);
     tr_table_unref(one);
     tr_table_unref(two);
     tr_table_unref(three);
@@ -302,7 +347,8 @@ static void tables_renamed_and_dropped(void **state)
     assert_query(&rig, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name",
                  "spare\ntailrace_position");
     /* after the drop another schema may have the name; while it is held none may */
-    struct tr_table *other = table_in("sales", "A", columns), *clash = table_in("sales", "spare", columns);
+    struct tr_table *other = table_in("sales", "A", columns),
+                    *clash = table_in("sales", "spare", columns);
     create(&rig, other);
     assert_code(&rig, TR_E_SINK_TABLE_CLASH,
                 apply(&rig, TR_CHANGE_CREATE_TABLE, NULL, clash, NULL, 0));
@@ -361,7 +407,8 @@ static void existing_tables(void **state)
 {
     (void)state;
     execute(&rig,
-            "CREATE TABLE good (id INT PRIMARY KEY, note TEXT, extra TEXT DEFAULT 'd', n INTEGER NOT NULL "
+            "CREATE TABLE good (id INT PRIMARY KEY, note TEXT, extra TEXT DEFAULT 'd', n INTEGER "
+            "NOT NULL "
             "DEFAULT 5);"
             "INSERT INTO good (id, note) VALUES (1, 'old');"
             "CREATE TABLE by_index (id INT, note TEXT); CREATE UNIQUE INDEX u ON by_index (id);"
@@ -388,8 +435,10 @@ static void existing_tables(void **state)
     static const struct {
         const char *name, *key;
         enum tr_code code;
-    } bad[] = {{"no_key", "id", TR_E_SQLITE_KEY_MISMATCH}, {"nocase", "note", TR_E_SQLITE_KEY_MISMATCH},
-               {"needs", "id", TR_E_SQLITE_COLUMN_EXTRA}, {"looks", "id", TR_E_SQLITE_TABLE_EXISTS}};
+    } bad[] = {{"no_key", "id", TR_E_SQLITE_KEY_MISMATCH},
+               {"nocase", "note", TR_E_SQLITE_KEY_MISMATCH},
+               {"needs", "id", TR_E_SQLITE_COLUMN_EXTRA},
+               {"looks", "id", TR_E_SQLITE_TABLE_EXISTS}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct tr_table *table = table_of(bad[i].name, COLUMNS(INT_KEY(bad[i].key)));
         assert_code(&rig, bad[i].code, apply(&rig, TR_CHANGE_CREATE_TABLE, NULL, table, NULL, 0));
@@ -423,8 +472,9 @@ static void creation_can_be_forbidden(void **state)
     struct tr_table *table = table_of("t", COLUMNS(INT_KEY("id"), TEXT("v")));
     assert_code(&rig, TR_E_SQLITE_TABLE_ABSENT,
                 apply(&rig, TR_CHANGE_CREATE_TABLE, NULL, table, NULL, 0));
-    assert_string_equal(rig.err.hint,
-                        "CREATE TABLE \"t\" (\"id\" INTEGER NOT NULL, \"v\" TEXT, PRIMARY KEY (\"id\"));");
+    assert_string_equal(
+        rig.err.hint,
+        "CREATE TABLE \"t\" (\"id\" INTEGER NOT NULL, \"v\" TEXT, PRIMARY KEY (\"id\"));");
     put(&rig, TR_OP_CREATE, table, NULL, ROW("1", "x"));
     assert_code(&rig, TR_E_SQLITE_TABLE_ABSENT, send_batch(&rig));
     execute(&rig, "CREATE TABLE t (id INTEGER PRIMARY KEY)");
@@ -460,10 +510,11 @@ static void changes_inside_a_transaction(void **state)
     /* a refused change leaves the rows before it */
     put(&rig, TR_OP_CREATE, two, NULL, ROW("3", "kept", NULL));
     assert_ok(&rig, send_batch(&rig));
-    struct tr_table *bad = table_of("t", COLUMNS(INT_KEY("id"), TEXT("a"), TEXT("b"), TEXT("c"), TEXT("C")));
+    struct tr_table *bad =
+        table_of("t", COLUMNS(INT_KEY("id"), TEXT("a"), TEXT("b"), TEXT("c"), TEXT("C")));
     assert_code(&rig, TR_E_SQLITE_COLUMN_CASE,
-                apply(&rig, TR_CHANGE_ALTER_TABLE, two, bad, ITEMS({TR_ALTER_ADD_COLUMN, 0, 3},
-                                                                   {TR_ALTER_ADD_COLUMN, 0, 4}), 2));
+                apply(&rig, TR_CHANGE_ALTER_TABLE, two, bad,
+                      ITEMS({TR_ALTER_ADD_COLUMN, 0, 3}, {TR_ALTER_ADD_COLUMN, 0, 4}), 2));
     send_commit(&rig, "0/3");
     assert_query(&rig, "SELECT count(*) FROM t", "3");
     tr_table_unref(one);
@@ -547,12 +598,18 @@ static void validate_reports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_RIG(create_is_idempotent_and_adds), WITH_RIG(added_defaults),
-        WITH_RIG(drop_rename_swap),              WITH_RIG(type_changes),
-        WITH_RIG(key_changes),                   WITH_RIG(tables_renamed_and_dropped),
-        WITH_RIG(names_that_differ_by_case),     WITH_RIG(existing_tables),
-        WITH_RIG(creation_can_be_forbidden),     WITH_RIG(changes_inside_a_transaction),
-        WITH_RIG(rename_onto_a_column_made_too_early), WITH_RIG(validate_reports),
+        WITH_RIG(create_is_idempotent_and_adds),
+        WITH_RIG(added_defaults),
+        WITH_RIG(drop_rename_swap),
+        WITH_RIG(type_changes),
+        WITH_RIG(key_changes),
+        WITH_RIG(tables_renamed_and_dropped),
+        WITH_RIG(names_that_differ_by_case),
+        WITH_RIG(existing_tables),
+        WITH_RIG(creation_can_be_forbidden),
+        WITH_RIG(changes_inside_a_transaction),
+        WITH_RIG(rename_onto_a_column_made_too_early),
+        WITH_RIG(validate_reports),
     };
     return cmocka_run_group_tests_name("sink_sqlite_ddl", tests, NULL, NULL);
 }

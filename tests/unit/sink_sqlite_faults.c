@@ -16,7 +16,8 @@ static const struct tr_column columns[] = {{.name = "id", .type = TR_T_INT32, .k
 static struct rig rig;
 static struct tr_table *table;
 
-/* A failed assertion in a child goes back into the runner: the child must not run the other tests. */
+/* A failed assertion in a child goes back into the runner: the child must not run the other tests.
+ */
 static pid_t parent;
 
 static int setup(void **state)
@@ -81,8 +82,8 @@ static void check_equal(unsigned last)
     replay(model, last);
     for (int id = 0; id < IDS; id++) {
         if (model[id][0] != '\0')
-            len += (size_t)snprintf(expected + len, sizeof expected - len, "%s%d|%s", len ? "\n" : "", id,
-                                    model[id]);
+            len += (size_t)snprintf(expected + len, sizeof expected - len, "%s%d|%s",
+                                    len ? "\n" : "", id, model[id]);
     }
     assert_query(&rig, "SELECT id, v FROM t ORDER BY id", expected);
     assert_query(&rig, "PRAGMA integrity_check", "ok");
@@ -204,7 +205,10 @@ static void fail_once(const char *spec, enum tr_code code)
     assert_query(&rig, "SELECT v FROM t", "again");
 }
 
-static void commit_enospc(void) { fail_once("sink.sqlite.before_commit=enospc@1", TR_E_SQLITE_DISK_FULL); }
+static void commit_enospc(void)
+{
+    fail_once("sink.sqlite.before_commit=enospc@1", TR_E_SQLITE_DISK_FULL);
+}
 static void commit_error(void) { fail_once("sink.sqlite.before_commit=error@1", TR_E_SQLITE_IO); }
 static void write_enospc(void) { fail_once("sink.sqlite.write=enospc@1", TR_E_SQLITE_DISK_FULL); }
 static void batch_error(void) { fail_once("sink.sqlite.mid_batch=error@1", TR_E_SQLITE_IO); }
@@ -436,9 +440,10 @@ static void large_values(void **state)
 {
     (void)state;
     enum { SIZE = 20 << 20 };
-    static const struct tr_column with_bytes[] = {{.name = "id", .type = TR_T_INT32, .key_index = 1},
-                                                  {.name = "b", .type = TR_T_BYTES, .nullable = true},
-                                                  {.name = NULL}};
+    static const struct tr_column with_bytes[] = {
+        {.name = "id", .type = TR_T_INT32, .key_index = 1},
+        {.name = "b", .type = TR_T_BYTES, .nullable = true},
+        {.name = NULL}};
     struct tr_table *blobs = table_of("blobs", with_bytes);
     char *text = malloc(SIZE + 1);
     (void)memset(text, 'a', SIZE);
@@ -460,8 +465,10 @@ static void durability_modes(void **state)
     static const struct {
         int synchronous, journal;
         bool syncs_itself;
-    } modes[] = {{SYNC_NORMAL, JOURNAL_WAL, true}, {SYNC_FULL, JOURNAL_WAL, false},
-                 {SYNC_NORMAL, JOURNAL_DELETE, false}, {SYNC_FULL, JOURNAL_DELETE, false}};
+    } modes[] = {{SYNC_NORMAL, JOURNAL_WAL, true},
+                 {SYNC_FULL, JOURNAL_WAL, false},
+                 {SYNC_NORMAL, JOURNAL_DELETE, false},
+                 {SYNC_FULL, JOURNAL_DELETE, false}};
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         rig_close(&rig);
         rig.config.options.synchronous = modes[i].synchronous;
@@ -481,7 +488,8 @@ static void durability_modes(void **state)
         assert_ok(&rig, send_batch(&rig));
         assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 0, &rig.err));
         assert_int_equal(tr_sink_sqlite.durable_seq(rig.writer), rig.seq - 1);
-        assert_query(&rig, "PRAGMA journal_mode", modes[i].journal == JOURNAL_WAL ? "wal" : "delete");
+        assert_query(&rig, "PRAGMA journal_mode",
+                     modes[i].journal == JOURNAL_WAL ? "wal" : "delete");
     }
 }
 
@@ -519,10 +527,17 @@ int main(void)
     parent = getpid();
     (void)signal(SIGUSR1, on_signal);
     const struct CMUnitTest tests[] = {
-        WITH_RIG(killed_at_every_failpoint), WITH_RIG(injected_errors), WITH_RIG(full_disk),
-        WITH_RIG(locked_by_another),         WITH_RIG(unusable_paths),  WITH_RIG(no_right_to_write),
-        WITH_RIG(damaged_file),              WITH_RIG(giant_transaction), WITH_RIG(large_values),
-        WITH_RIG(durability_modes),          WITH_RIG(interrupt_ends_a_wait),
+        WITH_RIG(killed_at_every_failpoint),
+        WITH_RIG(injected_errors),
+        WITH_RIG(full_disk),
+        WITH_RIG(locked_by_another),
+        WITH_RIG(unusable_paths),
+        WITH_RIG(no_right_to_write),
+        WITH_RIG(damaged_file),
+        WITH_RIG(giant_transaction),
+        WITH_RIG(large_values),
+        WITH_RIG(durability_modes),
+        WITH_RIG(interrupt_ends_a_wait),
     };
     return cmocka_run_group_tests_name("sink_sqlite_faults", tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 /* The SQLite sink: every operation on rows, transactions, marks, restarts. */
 #include "sink_sqlite_support.h"
 
-static const struct tr_column goods_columns[] = {{.name = "id", .type = TR_T_INT32, .key_index = 1},
-                                                 {.name = "name", .type = TR_T_STRING, .nullable = true},
-                                                 {.name = "big", .type = TR_T_STRING, .nullable = true},
-                                                 {.name = NULL}};
+static const struct tr_column goods_columns[] = {
+    {.name = "id", .type = TR_T_INT32, .key_index = 1},
+    {.name = "name", .type = TR_T_STRING, .nullable = true},
+    {.name = "big", .type = TR_T_STRING, .nullable = true},
+    {.name = NULL}};
 
 static struct rig rig;
 static struct tr_table *goods;
@@ -78,15 +79,14 @@ static void key_changes(void **state)
     put(&rig, TR_OP_UPDATE, goods, ROW("3", ABSENT, ABSENT), ROW("30", "thirty", "d"))->flags =
         TR_EV_KEY_CHANGED;
     send_commit(&rig, "0/1");
-    assert_query(&rig, "SELECT * FROM goods ORDER BY id",
-                 "10|ten|kept\n20|twenty|c\n30|thirty|d");
+    assert_query(&rig, "SELECT * FROM goods ORDER BY id", "10|ten|kept\n20|twenty|c\n30|thirty|d");
     /* three rows move round; a row in the way is replaced; a flag without a change does no harm */
-    put(&rig, TR_OP_UPDATE, goods, ROW("10", ABSENT, ABSENT), ROW("0", UNCHANGED, UNCHANGED))->flags =
-        TR_EV_KEY_CHANGED;
-    put(&rig, TR_OP_UPDATE, goods, ROW("20", ABSENT, ABSENT), ROW("10", UNCHANGED, UNCHANGED))->flags =
-        TR_EV_KEY_CHANGED;
-    put(&rig, TR_OP_UPDATE, goods, ROW("0", ABSENT, ABSENT), ROW("20", UNCHANGED, UNCHANGED))->flags =
-        TR_EV_KEY_CHANGED;
+    put(&rig, TR_OP_UPDATE, goods, ROW("10", ABSENT, ABSENT), ROW("0", UNCHANGED, UNCHANGED))
+        ->flags = TR_EV_KEY_CHANGED;
+    put(&rig, TR_OP_UPDATE, goods, ROW("20", ABSENT, ABSENT), ROW("10", UNCHANGED, UNCHANGED))
+        ->flags = TR_EV_KEY_CHANGED;
+    put(&rig, TR_OP_UPDATE, goods, ROW("0", ABSENT, ABSENT), ROW("20", UNCHANGED, UNCHANGED))
+        ->flags = TR_EV_KEY_CHANGED;
     put(&rig, TR_OP_UPDATE, goods, ROW("30", ABSENT, ABSENT), ROW("20", "won", "e"))->flags =
         TR_EV_KEY_CHANGED;
     put(&rig, TR_OP_UPDATE, goods, ROW("10", ABSENT, ABSENT), ROW("10", "same", UNCHANGED))->flags =
@@ -101,11 +101,10 @@ static void key_changes(void **state)
 static void composite_text_key(void **state)
 {
     (void)state;
-    static const struct tr_column columns[] = {
-        {.name = "b", .type = TR_T_STRING, .key_index = 2},
-        {.name = "v", .type = TR_T_INT64, .nullable = true},
-        {.name = "a", .type = TR_T_UUID, .key_index = 1},
-        {.name = NULL}};
+    static const struct tr_column columns[] = {{.name = "b", .type = TR_T_STRING, .key_index = 2},
+                                               {.name = "v", .type = TR_T_INT64, .nullable = true},
+                                               {.name = "a", .type = TR_T_UUID, .key_index = 1},
+                                               {.name = NULL}};
     struct tr_table *table = table_of("pairs", columns);
     const char *uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
     create(&rig, table);
@@ -134,10 +133,11 @@ static void composite_text_key(void **state)
 static void keyless_rows(void **state)
 {
     (void)state;
-    static const struct tr_column columns[] = {{.name = "rowid", .type = TR_T_INT32, .nullable = true},
-                                               {.name = "t", .type = TR_T_STRING, .nullable = true},
-                                               {.name = "f", .type = TR_T_FLOAT64, .nullable = true},
-                                               {.name = NULL}};
+    static const struct tr_column columns[] = {
+        {.name = "rowid", .type = TR_T_INT32, .nullable = true},
+        {.name = "t", .type = TR_T_STRING, .nullable = true},
+        {.name = "f", .type = TR_T_FLOAT64, .nullable = true},
+        {.name = NULL}};
     struct tr_table *table = table_of("loose", columns);
     create(&rig, table);
     for (int i = 0; i < 3; i++)
@@ -161,9 +161,17 @@ static void keyless_rows(void **state)
 static void hostile_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"x\"; DROP TABLE goods; --", "select", "a.b", "tab\tand\nline",
-                                        "ünï 漢字", "'single'", "[brackets]", "`tick`", "?1 :a $b @c",
-                                        "%s%n", " "};
+    static const char *const names[] = {"x\"; DROP TABLE goods; --",
+                                        "select",
+                                        "a.b",
+                                        "tab\tand\nline",
+                                        "ünï 漢字",
+                                        "'single'",
+                                        "[brackets]",
+                                        "`tick`",
+                                        "?1 :a $b @c",
+                                        "%s%n",
+                                        " "};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct tr_column columns[] = {{.name = "id", .type = TR_T_INT32, .key_index = 1},
                                       {.name = names[i], .type = TR_T_STRING, .nullable = true},
@@ -264,10 +272,11 @@ static void marks_and_restart(void **state)
     put_commit(&rig, "chunk/3", "set before");
     put_commit(&rig, "chunk/*", "");
     put_commit(&rig, "chunk/4", "set after");
+    put_commit(&rig, "idle", "");
     assert_ok(&rig, send_batch(&rig));
     assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 1000, &rig.err));
     assert_query(&rig, "SELECT item FROM tailrace_position WHERE pipeline = 'shop' ORDER BY item",
-                 "chunk/4\nchunk_1/x\nidle\nlsn");
+                 "chunk/4\nchunk_1/x\nlsn");
     /* more than fit into memory, in one transaction */
     for (int i = 0; i < 3 * MARKS_PENDING_MAX; i++) {
         char key[32];

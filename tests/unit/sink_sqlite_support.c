@@ -30,10 +30,14 @@ void rig_start(struct rig *rig)
     (void)strcpy(rig->dir, "/tmp/tailrace-sqlite-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     (void)snprintf(rig->path, sizeof rig->path, "%s/target.db", rig->dir);
-    rig->config.options = (struct sqlite_options){.path = rig->path, .synchronous = SYNC_NORMAL,
-                                                  .journal = JOURNAL_WAL, .create_tables = true,
-                                                  .busy_timeout_ms = 200, .cache_bytes = 4 << 20,
-                                                  .commit_rows = 50000, .commit_ms = 60000};
+    rig->config.options = (struct sqlite_options){.path = rig->path,
+                                                  .synchronous = SYNC_NORMAL,
+                                                  .journal = JOURNAL_WAL,
+                                                  .create_tables = true,
+                                                  .busy_timeout_ms = 200,
+                                                  .cache_bytes = 4 << 20,
+                                                  .commit_rows = 50000,
+                                                  .commit_ms = 60000};
     rig->context = (struct tr_context){.pipeline_name = "shop", .state_dir = rig->dir};
     assert_ok(rig, tr_batch_new(&rig->batch, &rig->err));
     rig_open(rig);
@@ -114,8 +118,8 @@ void put_commit(struct rig *rig, const char *key, const char *value)
 
 enum tr_status send_batch(struct rig *rig)
 {
-    enum tr_status status = tr_sink_sqlite.write(rig->writer, rig->batch->events,
-                                                 rig->batch->event_count, &rig->err);
+    enum tr_status status =
+        tr_sink_sqlite.write(rig->writer, rig->batch->events, rig->batch->event_count, &rig->err);
     tr_batch_reset(rig->batch);
     return status;
 }
@@ -129,12 +133,13 @@ void send_commit(struct rig *rig, const char *lsn)
 }
 
 enum tr_status apply(struct rig *rig, enum tr_change_kind kind, const struct tr_table *before,
-                     const struct tr_table *after, const struct tr_alter_item *items, uint32_t count)
+                     const struct tr_table *after, const struct tr_alter_item *items,
+                     uint32_t count)
 {
-    struct tr_schema_change change = {.kind = kind, .before = before, .item_count = count,
-                                      .items = items};
-    struct tr_event event = {.op = TR_OP_SCHEMA, .table = after, .change = &change,
-                             .seq = rig->seq++};
+    struct tr_schema_change change = {
+        .kind = kind, .before = before, .item_count = count, .items = items};
+    struct tr_event event = {
+        .op = TR_OP_SCHEMA, .table = after, .change = &change, .seq = rig->seq++};
     return tr_sink_sqlite.apply(rig->writer, &event, &rig->err);
 }
 
@@ -157,7 +162,10 @@ const char *query(struct rig *rig, const char *sql)
         for (int i = 0; i < sqlite3_column_count(stmt) && len < sizeof text - 1; i++) {
             const char *value = (const char *)sqlite3_column_text(stmt, i);
             len += (size_t)snprintf(text + len, sizeof text - len, "%s%s",
-                                    i > 0 ? "|" : len > 0 ? "\n" : "", value ? value : "<null>");
+                                    i > 0     ? "|"
+                                    : len > 0 ? "\n"
+                                              : "",
+                                    value ? value : "<null>");
         }
     }
     assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);

@@ -1,5 +1,5 @@
-/* What the SQLite sink's tests share: a file in a folder of its own, tables and events made by hand, and
- * questions to the file through a plain connection. Failures end the test. */
+/* What the SQLite sink's tests share: a file in a folder of its own, tables and events made by
+ * hand, and questions to the file through a plain connection. Failures end the test. */
 #ifndef TEST_SINK_SQLITE_SUPPORT_H
 #define TEST_SINK_SQLITE_SUPPORT_H
 
@@ -68,7 +68,8 @@ enum tr_status send_batch(struct rig *rig);
 void send_commit(struct rig *rig, const char *lsn);
 
 enum tr_status apply(struct rig *rig, enum tr_change_kind kind, const struct tr_table *before,
-                     const struct tr_table *after, const struct tr_alter_item *items, uint32_t count);
+                     const struct tr_table *after, const struct tr_alter_item *items,
+                     uint32_t count);
 void create(struct rig *rig, const struct tr_table *table);
 
 /* Rows of a query: columns by '|', rows by '\n'; NULL prints as <null>. Static buffer. */

@@ -1,5 +1,6 @@
-/* The null sink: counts events and bytes, and drops them. It shows what a source and the engine can do
- * without a target. Each writer belongs to one thread; the counters are shared and updated per call. */
+/* The null sink: counts events and bytes, and drops them. It shows what a source and the engine can
+ * do without a target. Each writer belongs to one thread; the counters are shared and updated per
+ * call. */
 #include "null.h"
 
 #include <stdatomic.h>
@@ -7,27 +8,38 @@
 
 #include "base/metric.h"
 
-enum counter { CREATES, UPDATES, DELETES, READS, TRUNCATES, MESSAGES, SCHEMAS, COMMITS, BYTES, COUNTERS };
+enum counter {
+    CREATES,
+    UPDATES,
+    DELETES,
+    READS,
+    TRUNCATES,
+    MESSAGES,
+    SCHEMAS,
+    COMMITS,
+    BYTES,
+    COUNTERS
+};
 
 static struct tr_metric metrics[COUNTERS] = {
-    [CREATES] = {"tailrace_null_creates_total", "events", "Inserts dropped by the null sink", TR_COUNTER, 0,
-                 NULL, 0},
-    [UPDATES] = {"tailrace_null_updates_total", "events", "Updates dropped by the null sink", TR_COUNTER, 0,
-                 NULL, 0},
-    [DELETES] = {"tailrace_null_deletes_total", "events", "Deletes dropped by the null sink", TR_COUNTER, 0,
-                 NULL, 0},
-    [READS] = {"tailrace_null_reads_total", "events", "Snapshot rows dropped by the null sink", TR_COUNTER,
-               0, NULL, 0},
+    [CREATES] = {"tailrace_null_creates_total", "events", "Inserts dropped by the null sink",
+                 TR_COUNTER, 0, NULL, 0},
+    [UPDATES] = {"tailrace_null_updates_total", "events", "Updates dropped by the null sink",
+                 TR_COUNTER, 0, NULL, 0},
+    [DELETES] = {"tailrace_null_deletes_total", "events", "Deletes dropped by the null sink",
+                 TR_COUNTER, 0, NULL, 0},
+    [READS] = {"tailrace_null_reads_total", "events", "Snapshot rows dropped by the null sink",
+               TR_COUNTER, 0, NULL, 0},
     [TRUNCATES] = {"tailrace_null_truncates_total", "events", "Truncates dropped by the null sink",
                    TR_COUNTER, 0, NULL, 0},
-    [MESSAGES] = {"tailrace_null_messages_total", "events", "Messages dropped by the null sink", TR_COUNTER,
-                  0, NULL, 0},
+    [MESSAGES] = {"tailrace_null_messages_total", "events", "Messages dropped by the null sink",
+                  TR_COUNTER, 0, NULL, 0},
     [SCHEMAS] = {"tailrace_null_schema_changes_total", "events",
                  "Schema changes dropped by the null sink", TR_COUNTER, 0, NULL, 0},
-    [COMMITS] = {"tailrace_null_commits_total", "events", "Commits seen by the null sink", TR_COUNTER, 0,
-                 NULL, 0},
-    [BYTES] = {"tailrace_null_bytes", "bytes", "Value bytes dropped by the null sink", TR_COUNTER, 0, NULL,
-               0},
+    [COMMITS] = {"tailrace_null_commits_total", "events", "Commits seen by the null sink",
+                 TR_COUNTER, 0, NULL, 0},
+    [BYTES] = {"tailrace_null_bytes", "bytes", "Value bytes dropped by the null sink", TR_COUNTER,
+               0, NULL, 0},
 };
 
 struct null_options {
@@ -60,7 +72,8 @@ static enum tr_status null_validate(void *self, const struct tr_table *const *ta
     (void)tables;
     (void)table_count;
     (void)err;
-    struct tr_finding finding = {TR_INFO, TR_E_NONE, "sink", "events are counted and dropped", NULL};
+    struct tr_finding finding = {TR_INFO, TR_E_NONE, "sink", "events are counted and dropped",
+                                 NULL};
     report(report_ctx, &finding);
     return TR_OK;
 }
@@ -103,7 +116,8 @@ static enum counter counter_of(uint8_t op)
 static int64_t cell_bytes(const struct tr_event *event, const struct tr_cell *cells)
 {
     int64_t bytes = 0;
-    for (uint16_t i = 0; cells != NULL && event->table != NULL && i < event->table->column_count; i++) {
+    for (uint16_t i = 0; cells != NULL && event->table != NULL && i < event->table->column_count;
+         i++) {
         if (cells[i].state == TR_CELL_TEXT || cells[i].state == TR_CELL_BINARY)
             bytes += cells[i].len;
     }
@@ -129,7 +143,8 @@ static enum tr_status null_write(void *self, const struct tr_event *events, size
         const struct tr_event *event = &events[i];
         counts[counter_of(event->op)]++;
         /* a row that came as it was read is counted as such: its cells may not be there */
-        counts[BYTES] += event->raw.len > 0 ? (int64_t)event->raw.len : cell_bytes(event, event->after);
+        counts[BYTES] +=
+            event->raw.len > 0 ? (int64_t)event->raw.len : cell_bytes(event, event->after);
         counts[BYTES] += cell_bytes(event, event->before);
     }
     for (int i = 0; i < COUNTERS; i++) {

@@ -1,15 +1,17 @@
 /* Schema changes of a target. Writer thread.
  *
- * DDL is transactional in SQLite, so a change stands in the same transaction as the rows around it and
- * the marks behind it: after a crash either all of it is there or nothing. Each change runs under a
- * savepoint; when it is refused the transaction stands as before.
+ * DDL is transactional in SQLite, so a change stands in the same transaction as the rows around it
+ * and the marks behind it: after a crash either all of it is there or nothing. Each change runs
+ * under a savepoint; when it is refused the transaction stands as before.
  *
- * What ALTER TABLE cannot do (type, key, a column under an index) goes by making the table anew, in the
- * order of https://www.sqlite.org/lang_altertable.html, section 7: new table, copy, drop, rename, then
- * indexes and triggers. A table with constraints that the sink did not make is not made anew.
+ * What ALTER TABLE cannot do (type, key, a column under an index) goes by making the table anew, in
+ * the order of https://www.sqlite.org/lang_altertable.html, section 7: new table, copy, drop,
+ * rename, then indexes and triggers. A table with constraints that the sink did not make is not
+ * made anew.
  *
- * Columns but the key's are left nullable and without DEFAULT in tables that the sink makes: the source
- * enforces both, and a replica that enforced them too could only refuse what the source has taken. */
+ * Columns but the key's are left nullable and without DEFAULT in tables that the sink makes: the
+ * source enforces both, and a replica that enforced them too could only refuse what the source has
+ * taken. */
 #include <stdio.h>
 #include <string.h>
 
@@ -96,8 +98,9 @@ static enum tr_status plan_make(struct apply *apply, const struct shape *shape, 
         return tr_sqlite_no_memory(err);
     for (size_t i = 0; i < shape->count; i++) {
         const struct shape_column *column = &shape->columns[i];
-        plan->columns[i] = (struct plan_column){column->name, column->declared, column->default_sql,
-                                                column->not_null, column->pk, NULL, NULL};
+        plan->columns[i] = (struct plan_column){
+            column->name, column->declared, column->default_sql, column->not_null, column->pk, NULL,
+            NULL};
     }
     return TR_OK;
 }
@@ -135,7 +138,8 @@ static void plan_create(struct apply *apply, const char *name, const struct plan
     tr_outbuf_str(sql, any ? "))" : ")");
 }
 
-static void plan_copy(struct apply *apply, const char *from, const char *to, const struct plan *plan)
+static void plan_copy(struct apply *apply, const char *from, const char *to,
+                      const struct plan *plan)
 {
     struct tr_outbuf *sql = &apply->sql;
     tr_outbuf_clear(sql);
@@ -159,14 +163,16 @@ static void plan_copy(struct apply *apply, const char *from, const char *to, con
     tr_sqlite_quote(sql, from);
 }
 
-/* The CREATE statements of a table's indexes and triggers, one after the other with a NUL between. */
-static enum tr_status save_dependents(struct apply *apply, const char *table, struct tr_outbuf *saved,
-                                      struct tr_error *err)
+/* The CREATE statements of a table's indexes and triggers, one after the other with a NUL between.
+ */
+static enum tr_status save_dependents(struct apply *apply, const char *table,
+                                      struct tr_outbuf *saved, struct tr_error *err)
 {
     sqlite3_stmt *stmt = NULL;
     static const char what[] = "read a table's indexes and triggers";
-    if (tr_sqlite_prepare(apply->db, "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE "
-                                     "AND type IN ('index','trigger') AND sql IS NOT NULL",
+    if (tr_sqlite_prepare(apply->db,
+                          "SELECT sql FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE "
+                          "AND type IN ('index','trigger') AND sql IS NOT NULL",
                           false, &stmt, what, err) != TR_OK)
         return TR_FAIL;
     (void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
@@ -176,7 +182,8 @@ static enum tr_status save_dependents(struct apply *apply, const char *table, st
         if (text != NULL)
             tr_outbuf_bytes(saved, text, strlen(text) + 1);
     }
-    enum tr_status status = rc == SQLITE_DONE ? TR_OK : tr_sqlite_fail(err, apply->db, rc, "%s", what);
+    enum tr_status status =
+        rc == SQLITE_DONE ? TR_OK : tr_sqlite_fail(err, apply->db, rc, "%s", what);
     (void)sqlite3_finalize(stmt);
     return status == TR_OK && saved->failed ? tr_sqlite_no_memory(err) : status;
 }
@@ -186,7 +193,8 @@ static enum tr_status restore_dependents(struct apply *apply, const char *table,
 {
     char quoted[300];
     for (size_t at = 0; at < saved->len; at += strlen(saved->data + at) + 1) {
-        if (tr_sqlite_exec(apply->db, saved->data + at, "make an index or trigger again", err) == TR_OK)
+        if (tr_sqlite_exec(apply->db, saved->data + at, "make an index or trigger again", err) ==
+            TR_OK)
             continue;
         if (err->code != TR_E_SQLITE_STATEMENT)
             return TR_FAIL;
@@ -196,19 +204,21 @@ static enum tr_status restore_dependents(struct apply *apply, const char *table,
     return TR_OK;
 }
 
-static enum tr_status rebuild(struct apply *apply, const struct shape *shape, const struct plan *plan,
-                              struct tr_error *err)
+static enum tr_status rebuild(struct apply *apply, const struct shape *shape,
+                              const struct plan *plan, struct tr_error *err)
 {
     struct tr_outbuf saved = {0};
     const char *table = shape->name, *name = NULL;
     enum tr_status status = TR_FAIL;
     if (!tr_sqlite_shape_is_plain(shape)) {
-        (void)tr_fail(err, TR_E_SQLITE_REBUILD,
-                      "target table \"%.100s\" would have to be made anew and has constraints of its own",
-                      table);
+        (void)tr_fail(
+            err, TR_E_SQLITE_REBUILD,
+            "target table \"%.100s\" would have to be made anew and has constraints of its own",
+            table);
         return tr_hint(err, "%s", tr_error_info(TR_E_SQLITE_REBUILD)->remedy);
     }
-    if ((name = free_name(apply, err)) == NULL || save_dependents(apply, table, &saved, err) != TR_OK)
+    if ((name = free_name(apply, err)) == NULL ||
+        save_dependents(apply, table, &saved, err) != TR_OK)
         goto cleanup;
     plan_create(apply, name, plan);
     if (run(apply, "make a table anew", err) != TR_OK)
@@ -295,7 +305,8 @@ static enum tr_status drop_column(struct apply *apply, const char *table, const 
     int place = plan.columns[at].pk;
     for (size_t i = 0; i < plan.count; i++)
         plan.columns[i].pk -= place > 0 && plan.columns[i].pk > place;
-    memmove(plan.columns + at, plan.columns + at + 1, (plan.count - (size_t)at - 1) * sizeof *plan.columns);
+    memmove(plan.columns + at, plan.columns + at + 1,
+            (plan.count - (size_t)at - 1) * sizeof *plan.columns);
     plan.count--;
     status = rebuild(apply, &shape, &plan, err);
 cleanup:
@@ -304,7 +315,8 @@ cleanup:
 }
 
 /* Gives the target the key of `table`, if it has another one. */
-static enum tr_status set_key(struct apply *apply, const struct tr_table *table, struct tr_error *err)
+static enum tr_status set_key(struct apply *apply, const struct tr_table *table,
+                              struct tr_error *err)
 {
     struct shape shape;
     struct plan plan;
@@ -398,7 +410,8 @@ static enum tr_status drop_not_null(struct apply *apply, const char *table, cons
 
 /* ---- CREATE_TABLE --------------------------------------------------------------------------- */
 
-/* Columns of an existing table under whose declared type values would change: made anew with ours. */
+/* Columns of an existing table under whose declared type values would change: made anew with ours.
+ */
 static enum tr_status mend_types(struct apply *apply, const struct tr_table *table,
                                  struct tr_error *err)
 {
@@ -415,7 +428,8 @@ static enum tr_status mend_types(struct apply *apply, const struct tr_table *tab
     }
     if ((status = plan_make(apply, &shape, &plan, err)) != TR_OK)
         goto cleanup;
-    static const struct tr_column as_text = {.type = TR_T_OTHER}, as_boolean = {.type = TR_T_BOOLEAN};
+    static const struct tr_column as_text = {.type = TR_T_OTHER},
+                                  as_boolean = {.type = TR_T_BOOLEAN};
     for (size_t i = 0; i < plan.count; i++) {
         const struct shape_column *have = &shape.columns[i];
         for (unsigned j = 0; j < table->column_count; j++) {
@@ -484,7 +498,8 @@ static enum tr_status step_aside(struct apply *apply, const char *table, const c
                                  struct tr_error *err)
 {
     char temporary[40];
-    (void)snprintf(temporary, sizeof temporary, "tailrace_column_%u", (unsigned)(name - apply->names));
+    (void)snprintf(temporary, sizeof temporary, "tailrace_column_%u",
+                   (unsigned)(name - apply->names));
     const char *copy = tr_arena_strdup(&apply->arena, temporary);
     if (copy == NULL)
         return tr_sqlite_no_memory(err);
@@ -593,8 +608,9 @@ static enum tr_status alter_table(struct apply *apply, struct tr_error *err)
     if (status != TR_OK)
         return TR_FAIL;
     tr_sqlite_shape_free(&shape);
-    apply->names = tr_arena_alloc(&apply->arena, ((size_t)apply->before->column_count + 1) *
-                                                     sizeof *apply->names, _Alignof(const char *));
+    apply->names = tr_arena_alloc(&apply->arena,
+                                  ((size_t)apply->before->column_count + 1) * sizeof *apply->names,
+                                  _Alignof(const char *));
     if (apply->names == NULL)
         return tr_sqlite_no_memory(err);
     for (unsigned i = 0; i < apply->before->column_count; i++)
@@ -673,7 +689,8 @@ static enum tr_status rename_table(struct apply *apply, struct tr_error *err)
             return TR_FAIL;
         if (!empty) {
             (void)tr_fail(err, TR_E_SQLITE_TABLE_EXISTS,
-                          "\"%.100s\" was renamed to \"%.100s\", which exists in the target", from, to);
+                          "\"%.100s\" was renamed to \"%.100s\", which exists in the target", from,
+                          to);
             return tr_hint(err, "rename or drop the target's \"%.100s\"", to);
         }
         if (drop_table(apply, to, err) != TR_OK)
@@ -719,7 +736,8 @@ static enum tr_status apply_change(struct apply *apply, struct tr_error *err)
     return TR_OK;
 }
 
-enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event, struct tr_error *err)
+enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event,
+                                      struct tr_error *err)
 {
     struct sqlite_writer *writer = self;
     struct table_entry *entry;
@@ -732,13 +750,18 @@ enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event, 
     if (event->change->kind == TR_CHANGE_CREATE_TABLE &&
         tr_sqlite_entry(writer, event->table, &entry, err) == TR_OK)
         return TR_OK;
-    if ((!writer->inside_source && writer->in_transaction && tr_sqlite_commit(writer, err) != TR_OK) ||
+    if ((!writer->inside_source && writer->in_transaction &&
+         tr_sqlite_commit(writer, err) != TR_OK) ||
         tr_sqlite_begin(writer, err) != TR_OK ||
-        tr_sqlite_exec(writer->db, "SAVEPOINT tailrace_apply", "begin a schema change", err) != TR_OK)
+        tr_sqlite_exec(writer->db, "SAVEPOINT tailrace_apply", "begin a schema change", err) !=
+            TR_OK)
         return tr_sqlite_broken(writer, err);
     writer->inside_source = true;
-    struct apply apply = {.writer = writer, .db = writer->db, .event = event,
-                          .before = event->change->before, .after = event->table};
+    struct apply apply = {.writer = writer,
+                          .db = writer->db,
+                          .event = event,
+                          .before = event->change->before,
+                          .after = event->table};
     tr_arena_init(&apply.arena, 16 << 10, 0);
     enum tr_status status = apply_change(&apply, err);
     if (status != TR_OK && !sqlite3_get_autocommit(writer->db))

@@ -1,9 +1,9 @@
 /* What needs a function inside SQLite: values after ALTER COLUMN TYPE, and the order of keys.
  *
- * PostgreSQL rewrites a table when a column changes its type and sends no row for it. So the sink makes
- * the same change to the rows it holds, by the casts that PostgreSQL applies without USING
- * (https://www.postgresql.org/docs/current/sql-altertable.html). A value that cannot be converted is
- * kept as it is. */
+ * PostgreSQL rewrites a table when a column changes its type and sends no row for it. So the sink
+ * makes the same change to the rows it holds, by the casts that PostgreSQL applies without USING
+ * (https://www.postgresql.org/docs/current/sql-altertable.html). A value that cannot be converted
+ * is kept as it is. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -123,8 +123,14 @@ static int compare_decimal(const char *a, size_t a_len, const char *b, size_t b_
     struct decimal left, right;
     bool a_number = split_decimal(a, a_len, &left), b_number = split_decimal(b, b_len, &right);
     if (!a_number || !b_number) { /* -Infinity < numbers < Infinity < NaN */
-        int a_rank = a_number ? 0 : a_len > 0 && a[0] == '-' ? -1 : a_len > 0 && a[0] == 'I' ? 1 : 2;
-        int b_rank = b_number ? 0 : b_len > 0 && b[0] == '-' ? -1 : b_len > 0 && b[0] == 'I' ? 1 : 2;
+        int a_rank = a_number                   ? 0
+                     : a_len > 0 && a[0] == '-' ? -1
+                     : a_len > 0 && a[0] == 'I' ? 1
+                                                : 2;
+        int b_rank = b_number                   ? 0
+                     : b_len > 0 && b[0] == '-' ? -1
+                     : b_len > 0 && b[0] == 'I' ? 1
+                                                : 2;
         return a_rank - b_rank;
     }
     while (left.whole_len > 0 && *left.whole == '0')
@@ -144,10 +150,12 @@ static int compare_decimal(const char *a, size_t a_len, const char *b, size_t b_
     int order = left.whole_len != right.whole_len ? (left.whole_len < right.whole_len ? -1 : 1)
                                                   : memcmp(left.whole, right.whole, left.whole_len);
     if (order == 0) {
-        size_t common = left.fraction_len < right.fraction_len ? left.fraction_len : right.fraction_len;
+        size_t common =
+            left.fraction_len < right.fraction_len ? left.fraction_len : right.fraction_len;
         order = memcmp(left.fraction, right.fraction, common);
         if (order == 0)
-            order = (left.fraction_len > right.fraction_len) - (left.fraction_len < right.fraction_len);
+            order =
+                (left.fraction_len > right.fraction_len) - (left.fraction_len < right.fraction_len);
     }
     return left.minus ? -order : order;
 }
@@ -160,7 +168,8 @@ static int collate_decimal(void *ctx, int a_len, const void *a, int b_len, const
 
 /* ---- dates ---------------------------------------------------------------------------------- */
 
-/* -infinity < BC < AD < infinity; a longer year is later. Returns the rank and finds the year's length. */
+/* -infinity < BC < AD < infinity; a longer year is later. Returns the rank and finds the year's
+ * length. */
 static int time_rank(const char *ptr, size_t len, size_t *year_len)
 {
     *year_len = 0;
@@ -212,7 +221,8 @@ int tr_sqlite_register(sqlite3 *db)
     int rc = sqlite3_create_collation_v2(db, "tailrace_decimal", SQLITE_UTF8, NULL, collate_decimal,
                                          NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_create_collation_v2(db, "tailrace_time", SQLITE_UTF8, NULL, collate_time, NULL);
+        rc =
+            sqlite3_create_collation_v2(db, "tailrace_time", SQLITE_UTF8, NULL, collate_time, NULL);
     return rc;
 }
 
@@ -380,8 +390,8 @@ static void convert_function(sqlite3_context *ctx, int argc, sqlite3_value **arg
     if (tr_sqlite_load(from, &in, &scratch, &cell)) {
         convert(from, to, scale >= 0, scale >= 0 ? (size_t)scale : 0, cell.ptr, cell.len, &text);
         if (!text.failed) {
-            cell = (struct tr_cell){.ptr = text.data, .len = (uint32_t)text.len,
-                                    .state = TR_CELL_TEXT};
+            cell = (struct tr_cell){
+                .ptr = text.data, .len = (uint32_t)text.len, .state = TR_CELL_TEXT};
             result = tr_sqlite_store(to, &cell, &scratch, &value);
         }
     }
@@ -408,5 +418,6 @@ void tr_sqlite_convert_call(struct tr_outbuf *sql, const char *name, const struc
     int scale = after->type == TR_T_DECIMAL && after->precision > 0 ? after->scale : -1;
     tr_outbuf_str(sql, "tailrace_convert(");
     tr_sqlite_quote(sql, name);
-    tr_outbuf_printf(sql, ",%d,%d,%d)", (int)before->type, (int)after->type, scale < -1 ? -1 : scale);
+    tr_outbuf_printf(sql, ",%d,%d,%d)", (int)before->type, (int)after->type,
+                     scale < -1 ? -1 : scale);
 }

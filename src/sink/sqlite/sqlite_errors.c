@@ -10,17 +10,28 @@ static const struct {
     int rc;
     enum tr_code code;
 } code_map[] = {
-    {SQLITE_FULL, TR_E_SQLITE_DISK_FULL},      {SQLITE_IOERR, TR_E_SQLITE_IO},
-    {SQLITE_BUSY, TR_E_SQLITE_BUSY},           {SQLITE_LOCKED, TR_E_SQLITE_BUSY},
-    {SQLITE_PROTOCOL, TR_E_SQLITE_BUSY},       {SQLITE_CORRUPT, TR_E_SQLITE_CORRUPT},
-    {SQLITE_NOTADB, TR_E_SQLITE_NOT_A_DATABASE}, {SQLITE_READONLY, TR_E_SQLITE_CANNOT_OPEN},
-    {SQLITE_CANTOPEN, TR_E_SQLITE_CANNOT_OPEN}, {SQLITE_PERM, TR_E_SQLITE_CANNOT_OPEN},
-    {SQLITE_AUTH, TR_E_SQLITE_CANNOT_OPEN},    {SQLITE_NOMEM, TR_E_OUT_OF_MEMORY},
-    {SQLITE_TOOBIG, TR_E_SQLITE_VALUE},        {SQLITE_CONSTRAINT, TR_E_SQLITE_CONSTRAINT},
-    {SQLITE_MISMATCH, TR_E_SQLITE_CONSTRAINT}, {SQLITE_INTERRUPT, TR_E_INTERRUPTED},
-    {SQLITE_ABORT, TR_E_INTERRUPTED},          {SQLITE_MISUSE, TR_E_INTERNAL},
-    {SQLITE_RANGE, TR_E_INTERNAL},             {SQLITE_INTERNAL, TR_E_INTERNAL},
-    {SQLITE_ERROR, TR_E_SQLITE_STATEMENT},     {SQLITE_SCHEMA, TR_E_SQLITE_STATEMENT},
+    {SQLITE_FULL, TR_E_SQLITE_DISK_FULL},
+    {SQLITE_IOERR, TR_E_SQLITE_IO},
+    {SQLITE_BUSY, TR_E_SQLITE_BUSY},
+    {SQLITE_LOCKED, TR_E_SQLITE_BUSY},
+    {SQLITE_PROTOCOL, TR_E_SQLITE_BUSY},
+    {SQLITE_CORRUPT, TR_E_SQLITE_CORRUPT},
+    {SQLITE_NOTADB, TR_E_SQLITE_NOT_A_DATABASE},
+    {SQLITE_READONLY, TR_E_SQLITE_CANNOT_OPEN},
+    {SQLITE_CANTOPEN, TR_E_SQLITE_CANNOT_OPEN},
+    {SQLITE_PERM, TR_E_SQLITE_CANNOT_OPEN},
+    {SQLITE_AUTH, TR_E_SQLITE_CANNOT_OPEN},
+    {SQLITE_NOMEM, TR_E_OUT_OF_MEMORY},
+    {SQLITE_TOOBIG, TR_E_SQLITE_VALUE},
+    {SQLITE_CONSTRAINT, TR_E_SQLITE_CONSTRAINT},
+    {SQLITE_MISMATCH, TR_E_SQLITE_CONSTRAINT},
+    {SQLITE_INTERRUPT, TR_E_INTERRUPTED},
+    {SQLITE_ABORT, TR_E_INTERRUPTED},
+    {SQLITE_MISUSE, TR_E_INTERNAL},
+    {SQLITE_RANGE, TR_E_INTERNAL},
+    {SQLITE_INTERNAL, TR_E_INTERNAL},
+    {SQLITE_ERROR, TR_E_SQLITE_STATEMENT},
+    {SQLITE_SCHEMA, TR_E_SQLITE_STATEMENT},
 };
 
 static enum tr_code find_code(sqlite3 *db, int rc, int extended)
@@ -62,9 +73,8 @@ enum tr_status tr_sqlite_fail(struct tr_error *err, sqlite3 *db, int rc, const c
     (void)tr_fail(err, code, "could not %s: %s", what, words);
     (void)tr_detail(err, "SQLite result code %d%s%s", extended,
                     db != NULL && sqlite3_system_errno(db) != 0 ? ": " : "",
-                    db != NULL && sqlite3_system_errno(db) != 0
-                        ? strerror(sqlite3_system_errno(db))
-                        : "");
+                    db != NULL && sqlite3_system_errno(db) != 0 ? strerror(sqlite3_system_errno(db))
+                                                                : "");
     return tr_hint(err, "%s", tr_error_info(code)->remedy);
 }
 
@@ -99,6 +109,7 @@ enum tr_status tr_sqlite_step(sqlite3 *db, sqlite3_stmt *stmt, const char *what,
 enum tr_status tr_sqlite_prepare(sqlite3 *db, const char *sql, bool persistent, sqlite3_stmt **stmt,
                                  const char *what, struct tr_error *err)
 {
-    int rc = sqlite3_prepare_v3(db, sql, -1, persistent ? SQLITE_PREPARE_PERSISTENT : 0, stmt, NULL);
+    int rc =
+        sqlite3_prepare_v3(db, sql, -1, persistent ? SQLITE_PREPARE_PERSISTENT : 0, stmt, NULL);
     return rc == SQLITE_OK ? TR_OK : tr_sqlite_fail(err, db, rc, "%s", what);
 }

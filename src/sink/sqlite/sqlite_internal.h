@@ -67,7 +67,8 @@ enum sqlite_storage tr_sqlite_storage(enum tr_type type);
 /* Declared type of a column that the sink makes. */
 const char *tr_sqlite_declared(enum tr_type type);
 enum sqlite_affinity tr_sqlite_affinity(const char *declared);
-/* Whether values of `type` survive a column of this affinity unchanged (and in order, for a key). */
+/* Whether values of `type` survive a column of this affinity unchanged (and in order, for a key).
+ */
 bool tr_sqlite_affinity_keeps(enum sqlite_affinity affinity, enum tr_type type, bool in_key);
 /* Cell (NULL, TEXT or BINARY) → value; may point into the cell or into scratch. */
 enum sqlite_store_result tr_sqlite_store(enum tr_type type, const struct tr_cell *cell,
@@ -148,12 +149,12 @@ void tr_sqlite_create_sql(struct tr_outbuf *sql, const struct tr_table *table);
 
 struct sqlite_sink {
     const struct sqlite_options *options;
-    char *path;     /* absolute */
-    char *folder;   /* of path */
+    char *path;   /* absolute */
+    char *folder; /* of path */
     char *pipeline;
     bool checking;
     _Atomic bool interrupted; /* ends a wait for a lock */
-    sqlite3 *db;    /* marks, validate and scans; NULL when checking and the file is absent */
+    sqlite3 *db; /* marks, validate and scans; NULL when checking and the file is absent */
 };
 
 /* Opens a connection with the sink's settings. create: make the file when absent. */
@@ -182,13 +183,14 @@ void tr_sqlite_marks_close(struct pending_marks *marks);
 /* TR_AGAIN: no slot is free; write them first. */
 enum tr_status tr_sqlite_marks_add(struct pending_marks *marks, const struct tr_mark *mark,
                                    struct tr_error *err);
-enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db, struct tr_error *err);
+enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db,
+                                     struct tr_error *err);
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
 #define TABLE_CACHE_MAX 256 /* schema versions with prepared statements */
 #define TABLE_CACHE_BUCKETS 512
-#define VARIANTS_MAX 16     /* statements for rows with missing cells, per schema version */
+#define VARIANTS_MAX 16 /* statements for rows with missing cells, per schema version */
 
 enum variant_kind {
     VARIANT_UPSERT,     /* insert the columns of the mask, on conflict update them */
@@ -207,11 +209,11 @@ struct table_entry {
     const struct tr_table *table; /* reference held */
     struct table_entry *next;     /* in its bucket */
     uint64_t used_at;
-    enum tr_type *types;      /* per column */
-    const char *rowid_name;   /* keyless */
-    sqlite3_stmt *upsert;     /* all columns */
-    sqlite3_stmt *update;     /* all columns but the key, by key; NULL when there are none */
-    sqlite3_stmt *erase;      /* by key; keyless: by rowid */
+    enum tr_type *types;    /* per column */
+    const char *rowid_name; /* keyless */
+    sqlite3_stmt *upsert;   /* all columns */
+    sqlite3_stmt *update;   /* all columns but the key, by key; NULL when there are none */
+    sqlite3_stmt *erase;    /* by key; keyless: by rowid */
     sqlite3_stmt *truncate;
     struct table_variant variants[VARIANTS_MAX];
     uint8_t *mask; /* scratch of the current row, a byte a column */
@@ -238,8 +240,8 @@ struct sqlite_writer {
     bool inside_source;  /* rows or DDL came since the last COMMIT event */
     int64_t txn_changes; /* rows, schema changes and early marks in it */
     int64_t txn_begin_ms;
-    uint64_t accepted_seq;   /* last COMMIT event */
-    uint64_t committed_seq;  /* visible in the file */
+    uint64_t accepted_seq;  /* last COMMIT event */
+    uint64_t committed_seq; /* visible in the file */
     _Atomic uint64_t durable_seq;
     int wal_fd; /* for fdatasync; -1 not open */
     bool poisoned;

@@ -1,6 +1,6 @@
-/* The position table: tailrace_position(pipeline, item, value), written in the transaction that holds the
- * rows. Marks are merged in memory and written once per transaction of ours, just before its COMMIT:
- * a source transaction of one row costs no second statement. Writer thread. */
+/* The position table: tailrace_position(pipeline, item, value), written in the transaction that
+ * holds the rows. Marks are merged in memory and written once per transaction of ours, just before
+ * its COMMIT: a source transaction of one row costs no second statement. Writer thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +17,15 @@ enum tr_status tr_sqlite_position_table(sqlite3 *db, struct tr_error *err)
     struct shape shape;
     if (tr_sqlite_shape_load(db, POSITION_TABLE, &shape, err) != TR_OK)
         return TR_FAIL;
-    bool right = !shape.is_view && shape.pk_count == 2 &&
-                 tr_sqlite_shape_column(&shape, "pipeline") >= 0 &&
-                 tr_sqlite_shape_column(&shape, "item") >= 0 &&
-                 tr_sqlite_shape_column(&shape, "value") >= 0;
+    bool right =
+        !shape.is_view && shape.pk_count == 2 && tr_sqlite_shape_column(&shape, "pipeline") >= 0 &&
+        tr_sqlite_shape_column(&shape, "item") >= 0 && tr_sqlite_shape_column(&shape, "value") >= 0;
     tr_sqlite_shape_free(&shape);
     if (right)
         return TR_OK;
     (void)tr_fail(err, TR_E_SQLITE_POSITION_TABLE, "table " POSITION_TABLE " has other columns");
-    return tr_hint(err, "ALTER TABLE \"" POSITION_TABLE "\" RENAME TO other_name; or set another path");
+    return tr_hint(err,
+                   "ALTER TABLE \"" POSITION_TABLE "\" RENAME TO other_name; or set another path");
 }
 
 enum tr_status tr_sqlite_marks_open(struct pending_marks *marks, sqlite3 *db, const char *pipeline,
@@ -41,7 +41,8 @@ enum tr_status tr_sqlite_marks_open(struct pending_marks *marks, sqlite3 *db, co
                           "VALUES (?1, ?2, ?3) ON CONFLICT (pipeline, item) "
                           "DO UPDATE SET value = excluded.value",
                           true, &marks->set, what, err) != TR_OK ||
-        tr_sqlite_prepare(db, "DELETE FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1 AND item = ?2",
+        tr_sqlite_prepare(db,
+                          "DELETE FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1 AND item = ?2",
                           true, &marks->erase, what, err) != TR_OK ||
         tr_sqlite_prepare(db,
                           "DELETE FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1 "
@@ -83,7 +84,8 @@ enum tr_status tr_sqlite_marks_add(struct pending_marks *marks, const struct tr_
                                    struct tr_error *err)
 {
     size_t key_len = mark->key.len;
-    if (key_len == 0 || key_len > TR_MARK_KEY_BYTES_MAX || mark->value.len > TR_MARK_VALUE_BYTES_MAX)
+    if (key_len == 0 || key_len > TR_MARK_KEY_BYTES_MAX ||
+        mark->value.len > TR_MARK_VALUE_BYTES_MAX)
         return tr_fail(err, TR_E_INTERNAL, "a source gave a mark that cannot be stored");
     bool by_prefix = mark->key.ptr[key_len - 1] == '*';
     if (by_prefix)
@@ -126,7 +128,8 @@ enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db, s
                              : item->value_len > 0 ? marks->set
                                                    : marks->erase;
         (void)sqlite3_bind_text(stmt, 1, marks->pipeline, -1, SQLITE_STATIC);
-        (void)sqlite3_bind_text(stmt, 2, item->key, (int)(item->key_len - by_prefix), SQLITE_STATIC);
+        (void)sqlite3_bind_text(stmt, 2, item->key, (int)(item->key_len - by_prefix),
+                                SQLITE_STATIC);
         if (stmt == marks->set)
             (void)sqlite3_bind_text(stmt, 3, item->value, (int)item->value_len, SQLITE_STATIC);
         if (tr_sqlite_step(db, stmt, "store the position", err) != TR_OK)

@@ -1,6 +1,6 @@
-/* Reading a target table back in the order of its key: what `tailrace verify` compares. A scan of a whole
- * table has a connection of its own and sees one state of the file; reading a single row and the
- * position use the sink's, so that they see the newest state while such a scan is open. */
+/* Reading a target table back in the order of its key: what `tailrace verify` compares. A scan of a
+ * whole table has a connection of its own and sees one state of the file; reading a single row and
+ * the position use the sink's, so that they see the newest state while such a scan is open. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,8 @@ struct tr_scan {
     struct tr_arena key_arena; /* bound key values */
 };
 
-/* ORDER BY terms that give the source's order: bytes for text, numbers and times by what they mean. */
+/* ORDER BY terms that give the source's order: bytes for text, numbers and times by what they mean.
+ */
 static void append_order(struct tr_outbuf *sql, const struct tr_column *column)
 {
     switch (column->type) {
@@ -64,8 +65,9 @@ static enum tr_status check_columns(struct sqlite_sink *sink, const struct tr_ta
     for (unsigned i = 0; status == TR_OK && i < table->column_count; i++) {
         if (tr_sqlite_shape_column(&shape, table->columns[i].name) >= 0)
             continue;
-        (void)tr_fail(err, TR_E_SQLITE_COLUMN_MISSING, "target table \"%.100s\" has no column \"%.63s\"",
-                      table->id.table, table->columns[i].name);
+        (void)tr_fail(err, TR_E_SQLITE_COLUMN_MISSING,
+                      "target table \"%.100s\" has no column \"%.63s\"", table->id.table,
+                      table->columns[i].name);
         status = tr_hint(err, "%s", tr_error_info(TR_E_SQLITE_COLUMN_MISSING)->remedy);
     }
     tr_sqlite_shape_free(&shape);
@@ -97,8 +99,9 @@ static enum tr_status bind_key(struct tr_scan *scan, const struct tr_cell *key_c
         if (result == STORE_NO_MEMORY)
             return tr_sqlite_no_memory(err);
         if (result == STORE_MALFORMED)
-            return tr_fail(err, TR_E_SQLITE_VALUE, "a key value of \"%.63s\" is not in the form of %s",
-                           column->name, tr_type_name(column->type));
+            return tr_fail(err, TR_E_SQLITE_VALUE,
+                           "a key value of \"%.63s\" is not in the form of %s", column->name,
+                           tr_type_name(column->type));
         int rc = tr_sqlite_bind(scan->stmt, (int)i + 1, &value);
         if (rc != SQLITE_OK)
             return tr_sqlite_fail(err, scan->db, rc, "hand a key to SQLite");
@@ -218,14 +221,14 @@ static enum tr_status scan_position(void *self, uint64_t *position, struct tr_er
     struct shape shape;
     sqlite3_stmt *stmt = NULL;
     *position = 0;
-    enum tr_status status = sink->db != NULL
-                                ? tr_sqlite_shape_load(sink->db, POSITION_TABLE, &shape, err)
-                                : TR_END;
+    enum tr_status status =
+        sink->db != NULL ? tr_sqlite_shape_load(sink->db, POSITION_TABLE, &shape, err) : TR_END;
     if (status != TR_OK)
         return status == TR_END ? TR_OK : TR_FAIL;
     tr_sqlite_shape_free(&shape);
-    if (tr_sqlite_prepare(sink->db, "SELECT value FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1 AND "
-                                    "item = 'lsn'",
+    if (tr_sqlite_prepare(sink->db,
+                          "SELECT value FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1 AND "
+                          "item = 'lsn'",
                           false, &stmt, "read the position", err) != TR_OK)
         return TR_FAIL;
     (void)sqlite3_bind_text(stmt, 1, sink->pipeline, -1, SQLITE_STATIC);

@@ -18,8 +18,9 @@ static enum tr_status load_columns(sqlite3 *db, struct shape *shape, struct tr_e
 {
     sqlite3_stmt *stmt = NULL;
     enum tr_status status =
-        tr_sqlite_prepare(db, "SELECT name, type, \"notnull\", dflt_value, pk, hidden "
-                              "FROM pragma_table_xinfo(?1)",
+        tr_sqlite_prepare(db,
+                          "SELECT name, type, \"notnull\", dflt_value, pk, hidden "
+                          "FROM pragma_table_xinfo(?1)",
                           false, &stmt, "read a target table's columns", err);
     if (status != TR_OK)
         return status;
@@ -64,8 +65,9 @@ enum tr_status tr_sqlite_shape_load(sqlite3 *db, const char *name, struct shape 
     *shape = (struct shape){0};
     tr_arena_init(&shape->arena, 16 << 10, 0);
     enum tr_status status =
-        tr_sqlite_prepare(db, "SELECT name, type, sql FROM sqlite_schema "
-                              "WHERE name = ?1 COLLATE NOCASE AND type IN ('table','view')",
+        tr_sqlite_prepare(db,
+                          "SELECT name, type, sql FROM sqlite_schema "
+                          "WHERE name = ?1 COLLATE NOCASE AND type IN ('table','view')",
                           false, &stmt, "look up a target table", err);
     if (status != TR_OK)
         goto cleanup;
@@ -124,8 +126,10 @@ enum tr_status tr_sqlite_check_names(const struct tr_table *table, struct tr_err
     if (table->column_count > SQLITE_COLUMNS_MAX) {
         (void)tr_fail(err, TR_E_SQLITE_TOO_MANY_COLUMNS, "table \"%.100s\" has %u columns", name,
                       table->column_count);
-        return tr_hint(err, "SQLite holds at most %d: leave some out with the publication or a "
-                            "transform", SQLITE_COLUMNS_MAX);
+        return tr_hint(err,
+                       "SQLite holds at most %d: leave some out with the publication or a "
+                       "transform",
+                       SQLITE_COLUMNS_MAX);
     }
     for (unsigned i = 1; i < table->column_count; i++) {
         for (unsigned j = 0; j < i; j++) {
@@ -133,8 +137,8 @@ enum tr_status tr_sqlite_check_names(const struct tr_table *table, struct tr_err
             if (sqlite3_stricmp(a, b) != 0)
                 continue;
             (void)tr_fail(err, TR_E_SQLITE_COLUMN_CASE,
-                          "the columns \"%.63s\" and \"%.63s\" of \"%.100s\" differ only by case", a,
-                          b, name);
+                          "the columns \"%.63s\" and \"%.63s\" of \"%.100s\" differ only by case",
+                          a, b, name);
             return tr_hint(err, "SQLite holds them as one: rename one of the two by a route or "
                                 "transform, or at the source: ALTER TABLE … RENAME COLUMN");
         }
@@ -150,8 +154,9 @@ static enum tr_status find_unique_index(sqlite3 *db, const struct tr_table *tabl
     sqlite3_stmt *stmt = NULL;
     *found = false;
     enum tr_status status = tr_sqlite_prepare(
-        db, "SELECT l.seq, x.name, x.coll FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) "
-            "AS x WHERE l.\"unique\" = 1 AND l.partial = 0 AND x.key = 1 ORDER BY l.seq, x.seqno",
+        db,
+        "SELECT l.seq, x.name, x.coll FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) "
+        "AS x WHERE l.\"unique\" = 1 AND l.partial = 0 AND x.key = 1 ORDER BY l.seq, x.seqno",
         false, &stmt, "read a target table's indexes", err);
     if (status != TR_OK)
         return status;
@@ -195,8 +200,8 @@ static void key_list(const struct tr_table *table, char *buf, size_t buf_size)
     tr_outbuf_free(&text);
 }
 
-static enum tr_status check_key(sqlite3 *db, const struct tr_table *table, const struct shape *shape,
-                                struct tr_error *err)
+static enum tr_status check_key(sqlite3 *db, const struct tr_table *table,
+                                const struct shape *shape, struct tr_error *err)
 {
     char columns[300];
     bool found = false;
@@ -206,8 +211,9 @@ static enum tr_status check_key(sqlite3 *db, const struct tr_table *table, const
         (void)tr_fail(err, TR_E_SQLITE_KEY_MISMATCH,
                       "target table \"%.100s\" has a primary key and the source table has none",
                       shape->name);
-        return tr_hint(err, "give the source table the same primary key, or drop the target table so "
-                            "that tailrace makes it");
+        return tr_hint(err,
+                       "give the source table the same primary key, or drop the target table so "
+                       "that tailrace makes it");
     }
     if (shape->pk_count == 1 && table->key_count == 1) {
         int at = tr_sqlite_shape_column(shape, table->columns[table->key_columns[0]].name);
@@ -221,8 +227,8 @@ static enum tr_status check_key(sqlite3 *db, const struct tr_table *table, const
         return TR_OK;
     key_list(table, columns, sizeof columns);
     (void)tr_fail(err, TR_E_SQLITE_KEY_MISMATCH,
-                  "target table \"%.100s\" has no unique index on the source's key (%s)", shape->name,
-                  columns);
+                  "target table \"%.100s\" has no unique index on the source's key (%s)",
+                  shape->name, columns);
     struct tr_outbuf quoted = {0};
     tr_sqlite_quote(&quoted, shape->name);
     (void)tr_hint(err, "CREATE UNIQUE INDEX \"tailrace_key\" ON %.200s (%s);",
@@ -258,9 +264,11 @@ static enum tr_status check_extra(const struct tr_table *table, const struct sha
             return tr_hint(err, "%s", tr_error_info(TR_E_SQLITE_COLUMN_EXTRA)->remedy);
         }
         if (!wanted && have->not_null && have->default_sql == NULL && !have->generated) {
-            (void)tr_fail(err, TR_E_SQLITE_COLUMN_EXTRA,
-                          "target table \"%.100s\" has a column \"%.63s\" that is NOT NULL and that "
-                          "the source lacks", shape->name, have->name);
+            (void)tr_fail(
+                err, TR_E_SQLITE_COLUMN_EXTRA,
+                "target table \"%.100s\" has a column \"%.63s\" that is NOT NULL and that "
+                "the source lacks",
+                shape->name, have->name);
             return tr_hint(err, "%s", tr_error_info(TR_E_SQLITE_COLUMN_EXTRA)->remedy);
         }
     }
@@ -276,11 +284,13 @@ enum tr_status tr_sqlite_check_target(sqlite3 *db, const struct tr_table *table,
         return tr_hint(err, "drop the view, or route the table to another name");
     }
     if (strcmp(shape->name, table->id.table) != 0) {
-        (void)tr_fail(err, TR_E_SQLITE_TABLE_CASE,
-                      "the target has a table \"%.100s\", which differs from \"%.100s\" only by case",
-                      shape->name, table->id.table);
-        return tr_hint(err, "SQLite holds them as one: route the table to another name; or rename the "
-                            "target's: ALTER TABLE … RENAME TO");
+        (void)tr_fail(
+            err, TR_E_SQLITE_TABLE_CASE,
+            "the target has a table \"%.100s\", which differs from \"%.100s\" only by case",
+            shape->name, table->id.table);
+        return tr_hint(err,
+                       "SQLite holds them as one: route the table to another name; or rename the "
+                       "target's: ALTER TABLE … RENAME TO");
     }
     if (check_key(db, table, shape, err) != TR_OK || check_extra(table, shape, err) != TR_OK)
         return TR_FAIL;
@@ -289,11 +299,13 @@ enum tr_status tr_sqlite_check_target(sqlite3 *db, const struct tr_table *table,
         return TR_OK;
     const struct tr_column *column = &table->columns[bad];
     int at = tr_sqlite_shape_column(shape, column->name);
-    (void)tr_fail(err, TR_E_SQLITE_COLUMN_TYPE,
-                  "column \"%.63s\" of target table \"%.100s\" is declared %.40s, which would change "
-                  "%s values", column->name, shape->name,
-                  shape->columns[at].declared[0] ? shape->columns[at].declared : "without a type",
-                  tr_type_name(column->type));
+    (void)tr_fail(
+        err, TR_E_SQLITE_COLUMN_TYPE,
+        "column \"%.63s\" of target table \"%.100s\" is declared %.40s, which would change "
+        "%s values",
+        column->name, shape->name,
+        shape->columns[at].declared[0] ? shape->columns[at].declared : "without a type",
+        tr_type_name(column->type));
     return tr_hint(err, "declare it %s: make the table anew, or drop it so that tailrace makes it",
                    tr_sqlite_declared(column->type));
 }
@@ -327,9 +339,9 @@ static const char *skip_quoted(const char *ptr)
 
 bool tr_sqlite_shape_is_plain(const struct shape *shape)
 {
-    static const char *const words[] = {"CHECK",   "REFERENCES", "FOREIGN",       "UNIQUE", "COLLATE",
-                                        "GENERATED", "AS",       "AUTOINCREMENT", "STRICT", "VIRTUAL",
-                                        "WITHOUT", "CONFLICT",   "DESC"};
+    static const char *const words[] = {
+        "CHECK",         "REFERENCES", "FOREIGN", "UNIQUE",  "COLLATE",  "GENERATED", "AS",
+        "AUTOINCREMENT", "STRICT",     "VIRTUAL", "WITHOUT", "CONFLICT", "DESC"};
     for (const char *c = shape->sql; *c != '\0';) {
         const char *after = skip_quoted(c);
         if (after != c) {

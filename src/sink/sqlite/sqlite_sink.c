@@ -1,8 +1,9 @@
 /* The SQLite sink: options, connections, preflight, the stored marks, the ops table.
  *
- * Threads: one writer with a connection of its own; validate, load_marks, drop and scans use the sink's
- * connection on the thread that opened it. WAL mode lets both, and any other reader of the file, work at
- * the same time. interrupt only sets a flag that ends a wait for another process's lock. */
+ * Threads: one writer with a connection of its own; validate, load_marks, drop and scans use the
+ * sink's connection on the thread that opened it. WAL mode lets both, and any other reader of the
+ * file, work at the same time. interrupt only sets a flag that ends a wait for another process's
+ * lock. */
 #include "sqlite.h"
 
 #include <errno.h>
@@ -19,44 +20,71 @@
 #include "sqlite_internal.h"
 
 #define BUSY_SLEEP_MS_MAX 50
-#define WAL_CHECKPOINT_PAGES 8192 /* 32 MiB of 4 KiB pages: fewer, larger checkpoints than the default */
-#define WAL_KEEP_BYTES (64 << 20) /* a larger WAL is cut back after a checkpoint */
+#define WAL_CHECKPOINT_PAGES                                                                       \
+    8192 /* 32 MiB of 4 KiB pages: fewer, larger checkpoints than the default */
+#define WAL_KEEP_BYTES (64 << 20)    /* a larger WAL is cut back after a checkpoint */
 #define SQLITE_VERSION_LEAST 3037000 /* Ubuntu 22.04; DROP COLUMN came with 3.35 */
 
 static const char *const synchronous_values[] = {"full", "normal", NULL};
 static const char *const journal_values[] = {"wal", "delete", NULL};
 
 static const struct tr_option options[] = {
-    {.name = "path", .type = TR_OPT_STRING, .flags = TR_OPT_REQUIRED,
+    {.name = "path",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_REQUIRED,
      .offset = offsetof(struct sqlite_options, path),
      .help = "The SQLite file. It is made when absent; its folder must exist."},
-    {.name = "table.create.enabled", .type = TR_OPT_BOOL,
-     .offset = offsetof(struct sqlite_options, create_tables), .default_text = "true",
+    {.name = "table.create.enabled",
+     .type = TR_OPT_BOOL,
+     .offset = offsetof(struct sqlite_options, create_tables),
+     .default_text = "true",
      .help = "Make target tables that are absent. When false, an absent table is an error."},
-    {.name = "synchronous", .type = TR_OPT_ENUM,
-     .offset = offsetof(struct sqlite_options, synchronous), .default_text = "normal",
+    {.name = "synchronous",
+     .type = TR_OPT_ENUM,
+     .offset = offsetof(struct sqlite_options, synchronous),
+     .default_text = "normal",
      .values = synchronous_values,
-     .help = "normal: one sync for many commits; full: SQLite syncs every commit. With both, nothing is "
+     .help = "normal: one sync for many commits; full: SQLite syncs every commit. With both, "
+             "nothing is "
              "acknowledged to the source before it would survive a power loss."},
-    {.name = "busy-timeout", .type = TR_OPT_DURATION,
-     .offset = offsetof(struct sqlite_options, busy_timeout_ms), .default_text = "10s",
-     .min = 0, .max = 3600000,
+    {.name = "busy-timeout",
+     .type = TR_OPT_DURATION,
+     .offset = offsetof(struct sqlite_options, busy_timeout_ms),
+     .default_text = "10s",
+     .min = 0,
+     .max = 3600000,
      .help = "How long to wait for another process that writes to the file."},
-    {.name = "sink.buffer-flush.max-rows", .type = TR_OPT_INT, .flags = TR_OPT_ADVANCED,
-     .offset = offsetof(struct sqlite_options, commit_rows), .default_text = "50000", .min = 1,
+    {.name = "sink.buffer-flush.max-rows",
+     .type = TR_OPT_INT,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, commit_rows),
+     .default_text = "50000",
+     .min = 1,
      .max = 100000000,
      .help = "Commit at the next end of a source transaction after this many rows."},
-    {.name = "sink.buffer-flush.interval", .type = TR_OPT_DURATION, .flags = TR_OPT_ADVANCED,
-     .offset = offsetof(struct sqlite_options, commit_ms), .default_text = "1s", .min = 0,
+    {.name = "sink.buffer-flush.interval",
+     .type = TR_OPT_DURATION,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, commit_ms),
+     .default_text = "1s",
+     .min = 0,
      .max = 600000,
-     .help = "Commit at the next end of a source transaction after this time. An idle pipeline commits "
-             "at once."},
-    {.name = "cache-size", .type = TR_OPT_SIZE, .flags = TR_OPT_ADVANCED,
-     .offset = offsetof(struct sqlite_options, cache_bytes), .default_text = "16MB",
-     .min = 1 << 20, .max = (int64_t)1 << 40,
+     .help =
+         "Commit at the next end of a source transaction after this time. An idle pipeline commits "
+         "at once."},
+    {.name = "cache-size",
+     .type = TR_OPT_SIZE,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, cache_bytes),
+     .default_text = "16MB",
+     .min = 1 << 20,
+     .max = (int64_t)1 << 40,
      .help = "Memory for SQLite's page cache. A larger transaction spills to the write-ahead log."},
-    {.name = "journal-mode", .type = TR_OPT_ENUM, .flags = TR_OPT_ADVANCED,
-     .offset = offsetof(struct sqlite_options, journal), .default_text = "wal",
+    {.name = "journal-mode",
+     .type = TR_OPT_ENUM,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, journal),
+     .default_text = "wal",
      .values = journal_values,
      .help = "wal: readers and the pipeline do not wait for each other; delete: for file systems "
              "without shared memory, such as network shares."},
@@ -115,8 +143,9 @@ static enum tr_status configure(struct sqlite_sink *sink, sqlite3 *db, bool writ
         return tr_sqlite_fail(err, db, rc, "prepare a connection");
     if (!sink->checking && set_journal(sink, db, err) != TR_OK)
         return TR_FAIL;
-    /* in delete mode EXTRA also syncs the folder after the journal is gone: a commit is then durable */
-    const char *synchronous = sink->options->journal == JOURNAL_DELETE          ? "EXTRA"
+    /* in delete mode EXTRA also syncs the folder after the journal is gone: a commit is then
+     * durable */
+    const char *synchronous = sink->options->journal == JOURNAL_DELETE  ? "EXTRA"
                               : sink->options->synchronous == SYNC_FULL ? "FULL"
                                                                         : "NORMAL";
     (void)snprintf(sql, sizeof sql,
@@ -230,7 +259,10 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     return tr_sqlite_connect(sink, !sink->checking, false, &sink->db, err);
 }
 
-static void sink_interrupt(void *self) { atomic_store(&((struct sqlite_sink *)self)->interrupted, true); }
+static void sink_interrupt(void *self)
+{
+    atomic_store(&((struct sqlite_sink *)self)->interrupted, true);
+}
 
 /* ---- validate ------------------------------------------------------------------------------- */
 
@@ -327,7 +359,8 @@ static enum tr_status sink_validate(void *self, const struct tr_table *const *ta
         struct tr_error finding;
         if (tr_sqlite_own(&book, &tables[i]->id, &finding) != TR_OK) {
             char object[300];
-            tell_error(&report, tr_table_id_format(&tables[i]->id, object, sizeof object), &finding);
+            tell_error(&report, tr_table_id_format(&tables[i]->id, object, sizeof object),
+                       &finding);
         }
         status = check_table(sink, tables[i], &report, err);
     }
@@ -351,7 +384,8 @@ static enum tr_status sink_load_marks(void *self, struct tr_state *marks, struct
     if (status != TR_OK)
         return status == TR_END ? TR_OK : TR_FAIL;
     tr_sqlite_shape_free(&shape);
-    if (tr_sqlite_prepare(sink->db, "SELECT item, value FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1",
+    if (tr_sqlite_prepare(sink->db,
+                          "SELECT item, value FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1",
                           false, &stmt, "read the position", err) != TR_OK)
         return TR_FAIL;
     (void)sqlite3_bind_text(stmt, 1, sink->pipeline, -1, SQLITE_STATIC);
@@ -382,13 +416,15 @@ static enum tr_status sink_drop(void *self, tr_report_fn fn, void *report_ctx, s
     enum tr_status status =
         sink->db != NULL ? tr_sqlite_shape_load(sink->db, POSITION_TABLE, &shape, err) : TR_END;
     if (status == TR_END) {
-        tell(&report, TR_INFO, TR_E_NONE, POSITION_TABLE, "the SQLite file holds no position", NULL);
+        tell(&report, TR_INFO, TR_E_NONE, POSITION_TABLE, "the SQLite file holds no position",
+             NULL);
         return TR_OK;
     }
     if (status != TR_OK)
         return TR_FAIL;
     tr_sqlite_shape_free(&shape);
-    if (tr_sqlite_exec(sink->db, "PRAGMA query_only=0", "open the file for writing", err) != TR_OK ||
+    if (tr_sqlite_exec(sink->db, "PRAGMA query_only=0", "open the file for writing", err) !=
+            TR_OK ||
         tr_sqlite_prepare(sink->db, "DELETE FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1", false,
                           &stmt, "remove the position", err) != TR_OK)
         return TR_FAIL;
@@ -438,7 +474,8 @@ static enum tr_status writer_open(void *self, unsigned partition, void **out, st
     tr_arena_init(&writer->scratch, 64 << 10, 1 << 20);
     if (tr_sqlite_connect(sink, true, true, &writer->db, err) != TR_OK ||
         tr_sqlite_position_table(writer->db, err) != TR_OK ||
-        tr_sqlite_prepare(writer->db, "BEGIN IMMEDIATE", true, &writer->begin, "prepare", err) != TR_OK ||
+        tr_sqlite_prepare(writer->db, "BEGIN IMMEDIATE", true, &writer->begin, "prepare", err) !=
+            TR_OK ||
         tr_sqlite_prepare(writer->db, "COMMIT", true, &writer->commit, "prepare", err) != TR_OK ||
         tr_sqlite_marks_open(&writer->marks, writer->db, sink->pipeline, err) != TR_OK) {
         writer_close(writer);

@@ -1,8 +1,9 @@
 /* Prepared statements per schema version, and who writes into which target. Writer thread.
  *
- * An entry is keyed by the tr_table's address, on which it holds a reference. The least recently used
- * entry goes when TABLE_CACHE_MAX are there. Rows with all cells use the entry's own statements; a row
- * that lacks some (unchanged TOAST, key-only images) uses a variant found by its mask. */
+ * An entry is keyed by the tr_table's address, on which it holds a reference. The least recently
+ * used entry goes when TABLE_CACHE_MAX are there. Rows with all cells use the entry's own
+ * statements; a row that lacks some (unchanged TOAST, key-only images) uses a variant found by its
+ * mask. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,15 @@ enum tr_status tr_sqlite_own(struct sqlite_writer *writer, const struct tr_table
         const struct table_owner *owner = &writer->owners[i];
         if (sqlite3_stricmp(owner->target, id->table) != 0)
             continue;
-        if (strcmp(owner->schema, id->schema) != 0 || strcmp(owner->namespace, id->namespace) != 0) {
-            (void)tr_fail(err, TR_E_SINK_TABLE_CLASH,
-                          "\"%.63s.%.63s\" and \"%.63s.%.63s\" would both be written into \"%.63s\"",
-                          owner->schema, owner->target, id->schema, id->table, owner->target);
-            return tr_hint(err, "SQLite has no schemas: add a route such as {source-table: "
-                                "'%.63s.%.63s', sink-table: %.63s_%.63s}",
+        if (strcmp(owner->schema, id->schema) != 0 ||
+            strcmp(owner->namespace, id->namespace) != 0) {
+            (void)tr_fail(
+                err, TR_E_SINK_TABLE_CLASH,
+                "\"%.63s.%.63s\" and \"%.63s.%.63s\" would both be written into \"%.63s\"",
+                owner->schema, owner->target, id->schema, id->table, owner->target);
+            return tr_hint(err,
+                           "SQLite has no schemas: add a route such as {source-table: "
+                           "'%.63s.%.63s', sink-table: %.63s_%.63s}",
                            id->schema, id->table, id->schema, id->table);
         }
         if (strcmp(owner->target, id->table) != 0) {
@@ -127,7 +131,8 @@ static void evict_oldest(struct sqlite_writer *writer)
 {
     struct table_entry **oldest = NULL;
     for (size_t i = 0; i < TABLE_CACHE_BUCKETS; i++) {
-        for (struct table_entry **link = &writer->buckets[i]; *link != NULL; link = &(*link)->next) {
+        for (struct table_entry **link = &writer->buckets[i]; *link != NULL;
+             link = &(*link)->next) {
             if (oldest == NULL || (*link)->used_at < (*oldest)->used_at)
                 oldest = link;
         }
@@ -144,7 +149,8 @@ static void evict_oldest(struct sqlite_writer *writer)
 
 static bool in_mask(const uint8_t *mask, unsigned column) { return mask == NULL || mask[column]; }
 
-static void append_key_condition(struct tr_outbuf *sql, const struct tr_table *table, unsigned first)
+static void append_key_condition(struct tr_outbuf *sql, const struct tr_table *table,
+                                 unsigned first)
 {
     for (unsigned i = 0; i < table->key_count; i++) {
         tr_outbuf_str(sql, i == 0 ? " WHERE " : " AND ");
@@ -289,7 +295,8 @@ static enum tr_status check_entry(struct sqlite_writer *writer, struct table_ent
 {
     const struct tr_table *table = entry->table;
     struct shape shape;
-    if (tr_sqlite_check_names(table, err) != TR_OK || tr_sqlite_own(writer, &table->id, err) != TR_OK)
+    if (tr_sqlite_check_names(table, err) != TR_OK ||
+        tr_sqlite_own(writer, &table->id, err) != TR_OK)
         return TR_FAIL;
     enum tr_status status = tr_sqlite_shape_load(writer->db, table->id.table, &shape, err);
     if (status == TR_END) {
@@ -304,8 +311,9 @@ static enum tr_status check_entry(struct sqlite_writer *writer, struct table_ent
     for (unsigned i = 0; status == TR_OK && i < table->column_count; i++) {
         if (tr_sqlite_shape_column(&shape, table->columns[i].name) >= 0)
             continue;
-        (void)tr_fail(err, TR_E_SQLITE_COLUMN_MISSING, "target table \"%.100s\" has no column \"%.63s\"",
-                      shape.name, table->columns[i].name);
+        (void)tr_fail(err, TR_E_SQLITE_COLUMN_MISSING,
+                      "target table \"%.100s\" has no column \"%.63s\"", shape.name,
+                      table->columns[i].name);
         struct tr_outbuf sql = {0};
         tr_outbuf_str(&sql, "ALTER TABLE ");
         tr_sqlite_quote(&sql, shape.name);
@@ -320,7 +328,8 @@ static enum tr_status check_entry(struct sqlite_writer *writer, struct table_ent
         (void)tr_fail(err, TR_E_SQLITE_STATEMENT,
                       "table \"%.100s\" has no key and columns named rowid, _rowid_ and oid",
                       table->id.table);
-        status = tr_hint(err, "give the source table a primary key, or rename one of these columns");
+        status =
+            tr_hint(err, "give the source table a primary key, or rename one of these columns");
     }
     tr_sqlite_shape_free(&shape);
     return status;

@@ -1,10 +1,11 @@
 /* Cells ↔ SQLite's values: the type mapping of docs/connectors/sqlite-sink.md. Pure.
  *
  * SQLite converts what is stored by the column's *affinity*, which follows from the declared type
- * (https://www.sqlite.org/datatype3.html, section 3.1): a declared NUMERIC turns the text 1.10 into the
- * number 1.1. So the declared types here are chosen for their affinity: text that may look like a
- * number gets a declared type with TEXT in it, unsigned 64-bit one with BLOB in it (no conversion).
- * REAL affinity drops the sign of zero and a NaN cannot be stored at all: see STORE_REAL. */
+ * (https://www.sqlite.org/datatype3.html, section 3.1): a declared NUMERIC turns the text 1.10 into
+ * the number 1.1. So the declared types here are chosen for their affinity: text that may look like
+ * a number gets a declared type with TEXT in it, unsigned 64-bit one with BLOB in it (no
+ * conversion). REAL affinity drops the sign of zero and a NaN cannot be stored at all: see
+ * STORE_REAL. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,8 @@ bool tr_sqlite_affinity_keeps(enum sqlite_affinity affinity, enum tr_type type, 
     case STORE_BOOL:
     case STORE_INT:
         /* as text the number keeps its digits but not its order */
-        return affinity == AFF_INTEGER || affinity == AFF_NUMERIC || (affinity == AFF_TEXT && !in_key);
+        return affinity == AFF_INTEGER || affinity == AFF_NUMERIC ||
+               (affinity == AFF_TEXT && !in_key);
     case STORE_UINT:
         return affinity == AFF_TEXT && !in_key;
     case STORE_REAL:
@@ -335,8 +337,9 @@ static bool same_number(uint64_t decimal, int power, uint64_t binary, int twos)
     return decimal == binary && twos == 0;
 }
 
-/* Does decimal · 10^power lie exactly between `real` and a neighbour? It would be read as `real` by the
- * rule of ties, and PostgreSQL leaves such texts out (src/common/d2s.c: acceptBounds is false). */
+/* Does decimal · 10^power lie exactly between `real` and a neighbour? It would be read as `real` by
+ * the rule of ties, and PostgreSQL leaves such texts out (src/common/d2s.c: acceptBounds is false).
+ */
 static bool is_tie(uint64_t decimal, int power, double real, bool single)
 {
     int exponent, bits = single ? 24 : 53, least = single ? -149 : -1074;
@@ -369,9 +372,10 @@ static void shortest(double real, bool single, char digits[20], int *exponent)
             (void)snprintf(digits, 20, "%llu", (unsigned long long)mantissa + (unsigned)up);
             int first = *exponent + (int)strlen(digits) - count; /* 99 + 1 has a digit more */
             (void)snprintf(text, sizeof text, "%se%d", digits, first - (int)strlen(digits) + 1);
-            bool reads_back = single ? strtof(text, NULL) == (float)real : strtod(text, NULL) == real;
-            if (count == most ||
-                (reads_back && !is_tie(mantissa + (unsigned)up, *exponent - count + 1, real, single))) {
+            bool reads_back =
+                single ? strtof(text, NULL) == (float)real : strtod(text, NULL) == real;
+            if (count == most || (reads_back && !is_tie(mantissa + (unsigned)up,
+                                                        *exponent - count + 1, real, single))) {
                 *exponent = first;
                 return;
             }
@@ -407,7 +411,8 @@ void tr_sqlite_format_real(double real, bool single, char buf[32])
             memcpy(out, digits + 1, (size_t)count - 1);
             out += count - 1;
         }
-        (void)snprintf(out, 8, "e%c%02u", exponent < 0 ? '-' : '+', (unsigned)abs(exponent) % 1000u);
+        (void)snprintf(out, 8, "e%c%02u", exponent < 0 ? '-' : '+',
+                       (unsigned)abs(exponent) % 1000u);
         return;
     }
     if (exponent < 0) {

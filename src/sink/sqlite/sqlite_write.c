@@ -4,15 +4,16 @@
  *
  *      BEGIN IMMEDIATE · rows … COMMIT event · rows … COMMIT event · marks · COMMIT
  *
- * It ends at a COMMIT event when it is large or old enough, in flush, and before a source transaction
- * whose end is not yet in sight. So an unfinished source transaction is always alone in ours, and flush
- * in its midst has nothing left to wait for: what came before it is committed already. A transaction
- * larger than memory spills from SQLite's page cache into the WAL.
+ * It ends at a COMMIT event when it is large or old enough, in flush, and before a source
+ * transaction whose end is not yet in sight. So an unfinished source transaction is always alone in
+ * ours, and flush in its midst has nothing left to wait for: what came before it is committed
+ * already. A transaction larger than memory spills from SQLite's page cache into the WAL.
  *
- * In WAL mode with synchronous = normal a COMMIT writes the WAL without syncing it. What makes it durable
- * is one fdatasync of the WAL in flush: frames carry chained checksums, so after a power loss SQLite
- * recovers every commit up to the last synced byte (https://www.sqlite.org/fileformat2.html, section 4);
- * checkpoints sync the WAL before they copy it. durable_seq moves only after that sync. */
+ * In WAL mode with synchronous = normal a COMMIT writes the WAL without syncing it. What makes it
+ * durable is one fdatasync of the WAL in flush: frames carry chained checksums, so after a power
+ * loss SQLite recovers every commit up to the last synced byte
+ * (https://www.sqlite.org/fileformat2.html, section 4); checkpoints sync the WAL before they copy
+ * it. durable_seq moves only after that sync. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,18 +25,24 @@
 #include "base/log.h"
 #include "sqlite_internal.h"
 
-struct tr_metric tr_sqlite_metric_commits = {
-    .name = "tailrace_sqlite_commits_total", .unit = "transactions",
-    .help = "Transactions committed by the SQLite sink", .kind = TR_COUNTER};
-struct tr_metric tr_sqlite_metric_rows = {
-    .name = "tailrace_sqlite_rows_total", .unit = "rows",
-    .help = "Row events applied by the SQLite sink", .kind = TR_COUNTER};
+struct tr_metric tr_sqlite_metric_commits = {.name = "tailrace_sqlite_commits_total",
+                                             .unit = "transactions",
+                                             .help = "Transactions committed by the SQLite sink",
+                                             .kind = TR_COUNTER};
+struct tr_metric tr_sqlite_metric_rows = {.name = "tailrace_sqlite_rows_total",
+                                          .unit = "rows",
+                                          .help = "Row events applied by the SQLite sink",
+                                          .kind = TR_COUNTER};
 struct tr_metric tr_sqlite_metric_missing = {
-    .name = "tailrace_sqlite_rows_missing_total", .unit = "rows",
-    .help = "Updates and deletes that found no row in the target", .kind = TR_COUNTER};
-struct tr_metric tr_sqlite_metric_syncs = {
-    .name = "tailrace_sqlite_syncs_total", .unit = "syncs",
-    .help = "Times the SQLite sink synced the write-ahead log", .kind = TR_COUNTER};
+    .name = "tailrace_sqlite_rows_missing_total",
+    .unit = "rows",
+    .help = "Updates and deletes that found no row in the target",
+    .kind = TR_COUNTER};
+struct tr_metric tr_sqlite_metric_syncs = {.name = "tailrace_sqlite_syncs_total",
+                                           .unit = "syncs",
+                                           .help =
+                                               "Times the SQLite sink synced the write-ahead log",
+                                           .kind = TR_COUNTER};
 
 /* ---- transactions --------------------------------------------------------------------------- */
 
@@ -112,8 +119,8 @@ static enum tr_status sync_wal(struct sqlite_writer *writer, struct tr_error *er
         if (folder >= 0)
             (void)close(folder);
         if (failed != 0 && failed != EINVAL) /* EINVAL: a file system without folder sync */
-            return tr_fail(err, TR_E_SQLITE_SYNC, "could not open the write-ahead log to sync it: %s",
-                           strerror(failed));
+            return tr_fail(err, TR_E_SQLITE_SYNC,
+                           "could not open the write-ahead log to sync it: %s", strerror(failed));
     }
     if (fdatasync(writer->wal_fd) != 0) {
         if (errno == ENOSPC || errno == EDQUOT)
@@ -207,7 +214,8 @@ static enum tr_status bind_cell(struct sqlite_writer *writer, struct table_entry
     }
     if (result == STORE_NO_MEMORY)
         return tr_sqlite_no_memory(err);
-    return tr_fail(err, TR_E_SQLITE_VALUE, "a value of \"%.63s\".\"%.63s\" is not in the form of %s",
+    return tr_fail(err, TR_E_SQLITE_VALUE,
+                   "a value of \"%.63s\".\"%.63s\" is not in the form of %s",
                    entry->table->id.table, entry->table->columns[column].name,
                    tr_type_name(entry->types[column]));
 }
@@ -244,8 +252,8 @@ static enum tr_status bind_key(struct sqlite_writer *writer, struct table_entry 
             return tr_fail(err, TR_E_SQLITE_ROW_UNIDENTIFIED,
                            "an event on \"%.100s\" came without its key column \"%.63s\"",
                            table->id.table, table->columns[column].name);
-        if (bind_cell(writer, entry, stmt, (int)(table->column_count + 1u + i), column, cell, err) !=
-            TR_OK)
+        if (bind_cell(writer, entry, stmt, (int)(table->column_count + 1u + i), column, cell,
+                      err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -322,8 +330,8 @@ static enum tr_status update_present(struct sqlite_writer *writer, struct table_
     return TR_OK;
 }
 
-/* Is the new key another one than the old? Asked only of events that say so: deleting at the new key
- * must never hit the row itself. */
+/* Is the new key another one than the old? Asked only of events that say so: deleting at the new
+ * key must never hit the row itself. */
 static bool key_differs(const struct tr_table *table, const struct tr_event *event)
 {
     for (unsigned i = 0; i < table->key_count; i++) {
@@ -331,7 +339,8 @@ static bool key_differs(const struct tr_table *table, const struct tr_event *eve
         const struct tr_cell *new = &event->after[table->key_columns[i]];
         if (has_value(old) && has_value(new) &&
             (old->state != new->state || old->len != new->len ||
-             (old->len > 0 && old->state != TR_CELL_NULL && memcmp(old->ptr, new->ptr, old->len) != 0)))
+             (old->len > 0 && old->state != TR_CELL_NULL &&
+              memcmp(old->ptr, new->ptr, old->len) != 0)))
             return true;
     }
     return false;
@@ -366,8 +375,7 @@ static enum tr_status write_update(struct sqlite_writer *writer, struct table_en
         bind_key(writer, entry, entry->update, event->before, event->after, err) != TR_OK ||
         run(writer, entry, entry->update, err) != TR_OK)
         return TR_FAIL;
-    return sqlite3_changes(writer->db) > 0 ? TR_OK
-                                           : write_upsert(writer, entry, event->after, err);
+    return sqlite3_changes(writer->db) > 0 ? TR_OK : write_upsert(writer, entry, event->after, err);
 }
 
 /* Keyless: the rowid of one row that equals the before image. TR_END: there is none. */
@@ -380,7 +388,8 @@ static enum tr_status find_row(struct sqlite_writer *writer, struct table_entry 
         (void)tr_fail(err, TR_E_SQLITE_ROW_UNIDENTIFIED,
                       "a change of \"%.100s\", which has no key, came without the old row",
                       entry->table->id.table);
-        return tr_hint(err, "at the source: ALTER TABLE … REPLICA IDENTITY FULL; or add a primary key");
+        return tr_hint(err,
+                       "at the source: ALTER TABLE … REPLICA IDENTITY FULL; or add a primary key");
     }
     if (bind_cells(writer, entry, NULL, event->before, &all, err) != TR_OK)
         return TR_FAIL;
@@ -455,7 +464,8 @@ static enum tr_status write_row(struct sqlite_writer *writer, const struct tr_ev
     case TR_OP_TRUNCATE:
         return run(writer, entry, entry->truncate, err);
     default:
-        return tr_fail(err, TR_E_INTERNAL, "the SQLite sink was handed an event of kind %d", event->op);
+        return tr_fail(err, TR_E_INTERNAL, "the SQLite sink was handed an event of kind %d",
+                       event->op);
     }
 }
 
