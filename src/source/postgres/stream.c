@@ -13,9 +13,10 @@
  * waits until we have confirmed everything).
  *
  * Gathering. A walsender sends as soon as the socket takes a message; a reader that wakes up for each
- * one costs the server most of its time in system calls. So with a backlog (the last look brought much)
- * the reader sleeps gather.time.us before it reads again; without one it never waits: no latency is
- * added.
+ * one costs the server most of its time in system calls. So with a backlog the reader sleeps
+ * gather.time.us before it reads again. A backlog is: one look brought much, or there was something to
+ * read, without waiting for it, many times in a row. A lone transaction is neither, so that no latency is
+ * added when there is none.
  *
  * Threads: everything on the reader's thread, but acknowledged_lsn, which acknowledge() stores. */
 #include <inttypes.h>
@@ -36,6 +37,8 @@
 #define PG_EPOCH_US INT64_C(946684800000000)
 #define HOLD_BYTES (16u << 10)     /* larger messages are held, smaller ones copied */
 #define BACKLOG_BYTES (32u << 10)  /* so much at one look is a backlog */
+#define BACKLOG_WAIT_US 300        /* a wait shorter than that is none */
+#define BACKLOG_LOOKS 8            /* so many looks in a row without waiting are a backlog */
 #define IDLE_WAL_BYTES (16u << 20)
 #define STATUS_MIN_MS 1000         /* between statuses that only report a moved position */
 #define STATUS_MAX_MS 10000        /* the longest silence of ours */
@@ -60,7 +63,7 @@ struct tr_pg_stream {
     bool idle_asked;          /* … and to hear how far we are */
     int64_t heard_ms;         /* when the server last said something */
     int64_t health_ms, tables_look_ms;
-    bool backlog;
+    unsigned quick_looks;     /* in a row, without waiting */
     size_t drained_bytes;     /* since the last wait */
     char *pending;            /* a message that did not fit into its batch */
     size_t pending_len;
@@ -565,7 +568,7 @@ static void gather(const struct tr_pg_source *source)
 static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
-    stream->backlog = stream->drained_bytes >= BACKLOG_BYTES;
+    bool much = stream->drained_bytes >= BACKLOG_BYTES;
     stream->drained_bytes = 0;
     int64_t now_ms = tr_clock_mono_ms(), wait_ms = deadline_ms - now_ms;
     int64_t status_ms = stream->status_ms + stream->status_max_ms - now_ms;
@@ -576,11 +579,14 @@ static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, st
     if (wait_ms < 0)
         wait_ms = 0;
     bool woken = false;
+    int64_t before_us = tr_clock_mono_us();
     enum tr_status status =
         tr_pg_wait(&stream->conn, PQflush(stream->conn.pg) == 1, (int)wait_ms, &woken);
+    bool quick = status == TR_OK && tr_clock_mono_us() - before_us < BACKLOG_WAIT_US;
+    stream->quick_looks = quick ? stream->quick_looks + 1 : 0;
     if (woken)
         return TR_AGAIN;
-    if (status == TR_OK && stream->backlog)
+    if (quick && (much || stream->quick_looks >= BACKLOG_LOOKS))
         gather(source);
     now_ms = tr_clock_mono_ms();
     if (status == TR_OK)
