@@ -233,7 +233,7 @@ static enum tr_status add_node(struct builder *b, enum tr_node_kind kind, struct
 static enum tr_status open_container(struct builder *b, enum tr_node_kind kind,
                                      struct tr_error *err)
 {
-    struct tr_node *parent = top(b), *node;
+    struct tr_node *parent = top(b), *node = NULL;
     if (parent != NULL && parent->kind == TR_NODE_MAPPING && b->pending == NULL)
         return refuse(b, "a list or mapping cannot be a key here",
                       "Write the key as plain text: `key: value`.", err);

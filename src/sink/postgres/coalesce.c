@@ -375,7 +375,7 @@ enum tr_status tr_pgs_coalesce(struct tr_pgs_groups *groups, struct tr_pgs_link 
         } else if (change->op != TR_OP_CREATE) {
             group->ordered = true;
         } else {
-            struct tr_pgs_row *row;
+            struct tr_pgs_row *row = NULL;
             if (row_new(group, &row, err) != TR_OK)
                 return TR_FAIL;
             *row = (struct tr_pgs_row){.cells = change->after, .kind = TR_PGS_ROW_INSERT, .full = true};

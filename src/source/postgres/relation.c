@@ -442,7 +442,7 @@ static enum tr_status new_table(struct tr_pg_source *source, uint32_t oid, bool 
                                 struct tr_error *err)
 {
     struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
-    struct tr_pg_known *known;
+    struct tr_pg_known *known = NULL;
     if (tr_pg_known_add(source, oid, table, 0, 0, &known, err) != TR_OK)
         return TR_FAIL;
     known->silent = silent;
@@ -460,7 +460,7 @@ enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batc
 {
     struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
     struct tr_event row = batch->events[index], *added;
-    struct tr_pg_known *known;
+    struct tr_pg_known *known = NULL;
     if (row.table == NULL || row.op == TR_OP_SCHEMA)
         return TR_OK;
     if (tr_pg_known_find(source, (uint32_t)row.table->source_id, &known, err) != TR_OK)
@@ -554,7 +554,7 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
                                       const struct tr_table **table, struct tr_error *err)
 {
     struct tr_pgoutput_relation described = *relation;
-    struct tr_pg_known *known;
+    struct tr_pg_known *known = NULL;
     struct tr_table *now = NULL;
     *table = NULL;
     if (tr_pg_known_find(source, relation->oid, &known, err) != TR_OK)
