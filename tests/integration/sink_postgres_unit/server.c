@@ -53,7 +53,7 @@ static const struct passwd *server_user(void)
     return user != NULL ? user : getpwnam("nobody");
 }
 
-static int spawn(const struct test_server *server, const char *log, char *const argv[])
+static int spawn(const struct test_server *server, const char *log, char *argv[])
 {
     char path[300], log_path[300];
     snprintf(path, sizeof path, "%s/%s", bin_dir, argv[0]);
@@ -72,6 +72,7 @@ static int spawn(const struct test_server *server, const char *log, char *const 
     if (chdir(server->dir) != 0 || freopen(log_path, "a", stdout) == NULL ||
         freopen(log_path, "a", stderr) == NULL)
         _exit(127);
+    argv[0] = path; /* initdb looks for postgres beside itself */
     execv(path, argv);
     _exit(127);
 }
@@ -94,7 +95,7 @@ static void run_server(struct test_server *server)
     snprintf(port, sizeof port, "port=%d", server->port);
     snprintf(socket_dir, sizeof socket_dir, "unix_socket_directories=%s", server->dir);
     snprintf(data, sizeof data, "%s/data", server->dir);
-    char *const argv[] = {"postgres", "-D", data, "-c", port, "-c", socket_dir, "-c", "fsync=off",
+    char *argv[] = {"postgres", "-D", data, "-c", port, "-c", socket_dir, "-c", "fsync=off",
                           "-c", "listen_addresses=127.0.0.1", "-c", "deadlock_timeout=100ms",
                           "-c", "wal_level=logical", "-c", "max_wal_size=2GB", "-c",
                           "shared_buffers=128MB", "-c", "lc_messages=C", NULL};
@@ -122,7 +123,7 @@ const char *test_server_start(struct test_server *server)
         die("no temporary folder");
     if (user != NULL && chown(server->dir, user->pw_uid, user->pw_gid) != 0)
         die("chown failed");
-    char *const argv[] = {"initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8",
+    char *argv[] = {"initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8",
                           "--locale=C", "-N", NULL};
     int status, pid = spawn(server, "initdb.log", argv);
     if (waitpid(pid, &status, 0) != pid || status != 0)

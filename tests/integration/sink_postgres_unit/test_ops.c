@@ -878,7 +878,7 @@ static void wrong_settings(void **state)
     snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/latin?sslmode=disable", server.port);
     assert_int_equal(feed_try_open(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_ENCODING);
-    test_sql(server.admin, "DROP DATABASE latin WITH (FORCE)");
+    test_sql(server.admin, "DROP DATABASE latin");
 }
 
 static void two_processes(void **state)
