@@ -168,7 +168,7 @@ static void type_case(struct tr_column from, struct tr_column to, const char *co
                       const char *const *expected)
 {
     static int number;
-    char name[16], id[8];
+    char name[16], id[16];
     struct tr_outbuf text = {0};
     (void)snprintf(name, sizeof name, "type_%d", number++);
     from.name = to.name = "v";
@@ -251,7 +251,7 @@ static void key_changes(void **state)
     (void)state;
     struct tr_table *one = start(COLUMNS(INT_KEY("id"), COLUMN("k", TR_T_INT32), TEXT("v")));
     for (int i = 1; i < 6; i++) {
-        char id[8], k[8];
+        char id[16], k[16];
         (void)snprintf(id, sizeof id, "%d", i);
         (void)snprintf(k, sizeof k, "%d", 100 - i);
         put(&rig, TR_OP_CREATE, one, NULL, ROW(id, k, "v"));
