@@ -1,5 +1,7 @@
 # The PostgreSQL sink: pure parts, and the whole against a real server that the binaries start.
 if(TARGET tr_sink_postgres)
+  tr_test(unit_sink_postgres_encode unit/sink_postgres_encode.c
+    LIBS tr_sink_postgres)
   set(pgs_dir ${CMAKE_SOURCE_DIR}/tests/integration/sink_postgres_unit)
   add_library(pgs_feed STATIC ${pgs_dir}/server.c ${pgs_dir}/feed.c)
   target_link_libraries(pgs_feed PUBLIC tr_sink_postgres PkgConfig::CMOCKA)
