@@ -5,9 +5,10 @@
  * records (window.h).
  *
  * Exactly once: a Kafka transaction holds whole source transactions and their position. It ends at a
- * COMMIT event, when it is old or large enough, when the engine flushes, and before a source transaction
- * that a call leaves unfinished: what is open then belongs to one source transaction alone, and a
- * flush in the middle of it has nothing to do. A source transaction of any size goes into one.
+ * COMMIT event, when it is old or large enough, or when the engine flushes. What a call leaves unfinished
+ * must not be in it then; so while whole source transactions wait for that end, the records of an unfinished
+ * one are held back in memory, up to a bound. Beyond the bound the whole ones are committed first, and the
+ * long one goes on in a transaction of its own: a source transaction of any size goes through.
  *
  * When the client's queue or the window is full the writer waits and serves delivery reports, until there
  * is room or the sink is interrupted. Thread: the writer's; the delivery reports run in it too. */
@@ -24,6 +25,26 @@
 #define ABORT_TIMEOUT_MS 2000
 #define CLOSE_FLUSH_MS 100
 #define HEADERS_EXTRA 4 /* table ID and the other key of a key change */
+#define HELD_BYTES_MAX (4u << 20)
+#define HELD_RECORDS_MAX 16384
+
+/* A record, ready for the client. */
+struct kafka_record {
+    uint64_t seq;
+    struct kafka_topic *topic;
+    rd_kafka_headers_t *headers; /* or NULL; the client takes it over with the record */
+    int32_t partition;
+    bool has_key, has_value;
+    const char *key, *value;
+    size_t key_len, value_len;
+};
+/* Records of an unfinished source transaction: key and value lie in bytes, from offset on. */
+struct kafka_held {
+    struct kafka_record *items; /* key and value pointers unset */
+    size_t *offsets;
+    size_t count, capacity;
+    struct tr_outbuf bytes;
+};
 
 struct kafka_writer {
     struct kafka_sink *sink;
@@ -42,6 +63,7 @@ struct kafka_writer {
     uint64_t open_records;
     int64_t opened_ms;
     struct tr_state staged; /* marks for its end */
+    struct kafka_held held;
 };
 
 /* ---- delivery ------------------------------------------------------------------------------------ */
@@ -150,27 +172,24 @@ static int32_t choose_partition(const struct kafka_sink *sink, const struct kafk
     return topic->partition_count > 0 ? (int32_t)(hash % (uint32_t)topic->partition_count) : 0;
 }
 
-/* One try. headers: taken over when the client takes the record. */
-static rd_kafka_resp_err_t produce(struct kafka_writer *writer, const struct kafka_topic *topic,
-                                   const struct tr_event *event, bool has_key, bool has_value,
-                                   rd_kafka_headers_t *headers)
+/* One try. */
+static rd_kafka_resp_err_t produce(struct kafka_writer *writer, const struct kafka_record *record)
 {
-    int32_t partition = choose_partition(writer->sink, topic, event, has_key);
-    void *key = has_key ? writer->key.data : NULL;
-    void *value = has_value ? writer->value.data : NULL;
-    size_t key_len = has_key ? writer->key.len : 0, value_len = has_value ? writer->value.len : 0;
-    uint64_t record = kafka_window_add(&writer->window, event->seq);
-    void *tag = (void *)(uintptr_t)(record + 1);
+    void *key = record->has_key ? (void *)(uintptr_t)record->key : NULL;
+    void *value = record->has_value ? (void *)(uintptr_t)record->value : NULL;
+    size_t key_len = record->has_key ? record->key_len : 0;
+    size_t value_len = record->has_value ? record->value_len : 0;
+    void *tag = (void *)(uintptr_t)(kafka_window_add(&writer->window, record->seq) + 1);
     rd_kafka_resp_err_t native;
-    if (headers != NULL)
+    if (record->headers != NULL)
         native = rd_kafka_producev(
-            writer->sink->producer, RD_KAFKA_V_RKT(topic->handle), RD_KAFKA_V_PARTITION(partition),
-            RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE(value, value_len),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(tag),
-            RD_KAFKA_V_END);
+            writer->sink->producer, RD_KAFKA_V_RKT(record->topic->handle),
+            RD_KAFKA_V_PARTITION(record->partition), RD_KAFKA_V_KEY(key, key_len),
+            RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+            RD_KAFKA_V_HEADERS(record->headers), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
     else
-        native = rd_kafka_produce(topic->handle, partition, RD_KAFKA_MSG_F_COPY, value, value_len, key,
-                                  key_len, tag) == 0
+        native = rd_kafka_produce(record->topic->handle, record->partition, RD_KAFKA_MSG_F_COPY, value,
+                                  value_len, key, key_len, tag) == 0
                      ? RD_KAFKA_RESP_ERR_NO_ERROR
                      : rd_kafka_last_error();
     if (native != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -202,40 +221,17 @@ static enum tr_status open_transaction(struct kafka_writer *writer, struct tr_er
     return TR_OK;
 }
 
-static enum tr_status write_record(struct kafka_writer *writer, const struct tr_record *record,
-                                   struct tr_error *err)
+/* Hands a record to the client, waiting for room. Headers are released in any case. */
+static enum tr_status send_record(struct kafka_writer *writer, struct kafka_record *record,
+                                  struct tr_error *err)
 {
-    struct kafka_sink *sink = writer->sink;
-    const struct tr_event *event = record->event;
-    struct kafka_topic *topic;
-    tr_outbuf_clear(&writer->key);
-    tr_outbuf_clear(&writer->value);
-    enum tr_status keyed = sink->format->encode_key(writer->encoder, event, &writer->key, err);
-    if (keyed == TR_FAIL)
-        return TR_FAIL;
-    if (!record->tombstone) {
-        enum tr_status valued = sink->format->encode_value(writer->encoder, event, writer->now_us,
-                                                           &writer->value, err);
-        if (valued != TR_OK)
-            return valued == TR_AGAIN ? TR_OK : TR_FAIL;
-    }
-    if (open_topic(writer, event->table, &topic, err) != TR_OK ||
-        open_transaction(writer, err) != TR_OK)
-        return TR_FAIL;
-    rd_kafka_headers_t *headers = NULL;
-    if (record->new_key != NULL || record->old_key != NULL || sink->headers.count > 0 ||
-        sink->options->table_headers) {
-        headers = make_headers(writer, record, err);
-        if (headers == NULL)
-            return TR_FAIL;
-    }
-    enum tr_status status = TR_OK;
+    enum tr_status status = open_transaction(writer, err);
     while (status == TR_OK) {
         rd_kafka_resp_err_t native = RD_KAFKA_RESP_ERR__QUEUE_FULL;
         if (!kafka_window_full(&writer->window))
-            native = produce(writer, topic, event, keyed == TR_OK, !record->tombstone, headers);
+            native = produce(writer, record);
         if (native == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            headers = NULL;
+            record->headers = NULL;
             break;
         }
         if (native == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
@@ -243,18 +239,112 @@ static enum tr_status write_record(struct kafka_writer *writer, const struct tr_
         } else if (check_failure(writer, err) != TR_OK) {
             status = TR_FAIL;
         } else {
-            status = kafka_fail(err, native, NULL, "writing to topic %s", topic->name);
-            err->seq = event->seq;
+            status = kafka_fail(err, native, NULL, "writing to topic %s", record->topic->name);
+            err->seq = record->seq;
         }
     }
-    if (headers != NULL)
-        rd_kafka_headers_destroy(headers);
+    if (record->headers != NULL)
+        rd_kafka_headers_destroy(record->headers);
+    record->headers = NULL;
     writer->open_records++;
     if (status == TR_OK && ++writer->since_poll >= POLL_EVERY_RECORDS) {
         writer->since_poll = 0;
-        (void)rd_kafka_poll(sink->producer, 0);
+        (void)rd_kafka_poll(writer->sink->producer, 0);
         status = check_failure(writer, err);
     }
+    return status;
+}
+
+/* An encoded record in the writer's buffers. TR_AGAIN: this event has none. */
+static enum tr_status make_record(struct kafka_writer *writer, const struct tr_record *planned,
+                                  struct kafka_record *record, struct tr_error *err)
+{
+    struct kafka_sink *sink = writer->sink;
+    const struct tr_event *event = planned->event;
+    tr_outbuf_clear(&writer->key);
+    tr_outbuf_clear(&writer->value);
+    enum tr_status keyed = sink->format->encode_key(writer->encoder, event, &writer->key, err);
+    if (keyed == TR_FAIL)
+        return TR_FAIL;
+    if (!planned->tombstone) {
+        enum tr_status valued = sink->format->encode_value(writer->encoder, event, writer->now_us,
+                                                           &writer->value, err);
+        if (valued != TR_OK)
+            return valued;
+    }
+    *record = (struct kafka_record){.seq = event->seq,
+                                    .has_key = keyed == TR_OK,
+                                    .has_value = !planned->tombstone,
+                                    .key = writer->key.data,
+                                    .key_len = writer->key.len,
+                                    .value = writer->value.data,
+                                    .value_len = writer->value.len};
+    if (open_topic(writer, event->table, &record->topic, err) != TR_OK)
+        return TR_FAIL;
+    record->partition = choose_partition(sink, record->topic, event, record->has_key);
+    if (planned->new_key != NULL || planned->old_key != NULL || sink->headers.count > 0 ||
+        sink->options->table_headers) {
+        record->headers = make_headers(writer, planned, err);
+        if (record->headers == NULL)
+            return TR_FAIL;
+    }
+    return TR_OK;
+}
+
+/* ---- holding back -------------------------------------------------------------------------------- */
+
+static enum tr_status hold(struct kafka_writer *writer, struct kafka_record *record,
+                           struct tr_error *err)
+{
+    struct kafka_held *held = &writer->held;
+    if (held->count == held->capacity) {
+        size_t capacity = held->capacity == 0 ? 256 : held->capacity * 2;
+        struct kafka_record *items = realloc(held->items, capacity * sizeof *items);
+        if (items != NULL)
+            held->items = items;
+        size_t *offsets = realloc(held->offsets, capacity * sizeof *offsets);
+        if (offsets != NULL)
+            held->offsets = offsets;
+        if (items == NULL || offsets == NULL)
+            goto no_memory;
+        held->capacity = capacity;
+    }
+    held->offsets[held->count] = held->bytes.len;
+    tr_outbuf_bytes(&held->bytes, record->key, record->has_key ? record->key_len : 0);
+    tr_outbuf_bytes(&held->bytes, record->value, record->has_value ? record->value_len : 0);
+    if (held->bytes.failed)
+        goto no_memory;
+    held->items[held->count++] = *record;
+    return TR_OK;
+no_memory:
+    if (record->headers != NULL)
+        rd_kafka_headers_destroy(record->headers);
+    return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for records held back");
+}
+
+static void held_clear(struct kafka_held *held, size_t from)
+{
+    for (size_t i = from; i < held->count; i++) {
+        if (held->items[i].headers != NULL)
+            rd_kafka_headers_destroy(held->items[i].headers);
+    }
+    held->count = 0;
+    tr_outbuf_clear(&held->bytes);
+}
+
+/* What was held back goes to the client, in order. */
+static enum tr_status release(struct kafka_writer *writer, struct tr_error *err)
+{
+    struct kafka_held *held = &writer->held;
+    enum tr_status status = TR_OK;
+    size_t i = 0;
+    for (; i < held->count && status == TR_OK; i++) {
+        struct kafka_record *record = &held->items[i];
+        record->key = held->bytes.data + held->offsets[i];
+        record->value = record->key + (record->has_key ? record->key_len : 0);
+        status = send_record(writer, record, err);
+    }
+    held_clear(held, i);
     return status;
 }
 
@@ -290,6 +380,8 @@ static enum tr_status take_commit(struct kafka_writer *writer, const struct tr_e
                                   struct tr_error *err)
 {
     const struct kafka_options *options = writer->sink->options;
+    if (release(writer, err) != TR_OK)
+        return TR_FAIL;
     writer->seq_commit = event->seq;
     if (!writer->sink->transactional)
         return TR_OK;
@@ -341,15 +433,46 @@ enum tr_status kafka_writer_apply(void *self, const struct tr_event *event, stru
     return TR_OK;
 }
 
+/* unfinished: the call does not end the event's source transaction. */
+static enum tr_status write_event(struct kafka_writer *writer, const struct tr_event *event,
+                                  bool unfinished, struct tr_error *err)
+{
+    const struct kafka_sink *sink = writer->sink;
+    struct tr_records records;
+    tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event, &records);
+    for (size_t i = 0; i < records.count; i++) {
+        struct kafka_record record;
+        enum tr_status status = make_record(writer, &records.items[i], &record, err);
+        if (status == TR_AGAIN)
+            continue;
+        if (status != TR_OK)
+            return TR_FAIL;
+        bool wait = sink->transactional && unfinished && writer->seq_commit > writer->seq_durable;
+        if (wait && writer->held.count < HELD_RECORDS_MAX &&
+            writer->held.bytes.len + record.key_len + record.value_len <= HELD_BYTES_MAX) {
+            status = hold(writer, &record, err);
+        } else {
+            status = wait ? commit_open(writer, err) : TR_OK;
+            if (status == TR_OK)
+                status = release(writer, err);
+            if (status != TR_OK && record.headers != NULL)
+                rd_kafka_headers_destroy(record.headers);
+            if (status == TR_OK)
+                status = send_record(writer, &record, err);
+        }
+        if (status != TR_OK)
+            return TR_FAIL;
+    }
+    return TR_OK;
+}
+
 enum tr_status kafka_writer_write(void *self, const struct tr_event *events, size_t event_count,
                                   struct tr_error *err)
 {
     struct kafka_writer *writer = self;
-    const struct kafka_sink *sink = writer->sink;
-    size_t last_commit = event_count; /* none */
-    for (size_t i = event_count; i-- > 0 && last_commit == event_count;)
-        if (events[i].op == TR_OP_COMMIT)
-            last_commit = i;
+    size_t whole_count = event_count; /* up to the call's last COMMIT */
+    while (whole_count > 0 && events[whole_count - 1].op != TR_OP_COMMIT)
+        whole_count--;
     writer->now_us = tr_clock_wall_us();
     for (size_t i = 0; i < event_count; i++) {
         const struct tr_event *event = &events[i];
@@ -358,26 +481,14 @@ enum tr_status kafka_writer_write(void *self, const struct tr_event *events, siz
             if (fault != 0)
                 return tr_fail(err, TR_E_KAFKA_DELIVERY, "writing records: %s", strerror(fault));
         }
-        if (event->op == TR_OP_COMMIT) {
-            if (take_commit(writer, event, err) != TR_OK)
-                return TR_FAIL;
-        } else {
-            /* this call does not end the event's source transaction: what is whole goes first */
-            bool unfinished = last_commit == event_count || i > last_commit;
-            if (sink->transactional && unfinished && writer->seq_commit > writer->seq_durable &&
-                commit_open(writer, err) != TR_OK)
-                return TR_FAIL;
-            struct tr_records records;
-            tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event,
-                            &records);
-            for (size_t r = 0; r < records.count; r++) {
-                if (write_record(writer, &records.items[r], err) != TR_OK)
-                    return TR_FAIL;
-            }
-        }
+        enum tr_status status = event->op == TR_OP_COMMIT
+                                    ? take_commit(writer, event, err)
+                                    : write_event(writer, event, i >= whole_count, err);
+        if (status != TR_OK)
+            return TR_FAIL;
         writer->window.accepted_seq = event->seq;
     }
-    (void)rd_kafka_poll(sink->producer, 0);
+    (void)rd_kafka_poll(writer->sink->producer, 0);
     return check_failure(writer, err);
 }
 
@@ -435,6 +546,10 @@ void kafka_writer_close(void *self)
     if (writer->encoder != NULL)
         sink->format->close(writer->encoder);
     tr_state_free(&writer->staged);
+    held_clear(&writer->held, 0);
+    free(writer->held.items);
+    free(writer->held.offsets);
+    tr_outbuf_free(&writer->held.bytes);
     kafka_window_free(&writer->window);
     tr_outbuf_free(&writer->key);
     tr_outbuf_free(&writer->value);

@@ -354,36 +354,56 @@ static void test_exactly_once(void **state)
     tr_state_free(&marks);
 }
 
-/* A commit inside a call that goes on with an unfinished source transaction ends the Kafka transaction, so
- * that a flush in the middle of the next has nothing to wait for. */
-static void test_commit_before_unfinished(void **state)
+/* A flush in the middle of a source transaction makes the whole ones before it durable, and nothing of
+ * it: its records are held back, over several calls and whatever they hold. */
+static void test_unfinished_is_held_back(void **state)
 {
     struct fixture *f = *state;
     struct tr_error err;
     f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    f->options.transaction_interval_ms = 60000;
     check(open_sink(f, NULL, &err), &err);
-    struct tr_cell cells[] = {{"1", 1, TR_CELL_TEXT}, {"x", 1, TR_CELL_TEXT}};
-    struct tr_mark mark = {{"lsn", 3}, {"7", 1}};
-    struct tr_event events[] = {
-        {.op = TR_OP_CREATE, .seq = 1, .table = f->table, .after = cells},
-        {.op = TR_OP_COMMIT, .seq = 2, .marks = &mark, .mark_count = 1},
-        {.op = TR_OP_CREATE, .seq = 3, .table = f->table, .after = cells},
-    };
-    check(tr_sink_kafka.write(f->writer, events, 3, &err), &err);
-    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
+    check(write_rows(f, 10, true, &err), &err);
+    uint64_t whole = f->seq;
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 0);
+    check(write_rows(f, 10, false, &err), &err);
+    check(write_rows(f, 10, false, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 0); /* no need to commit yet */
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), whole);
+    int counts[31];
+    bool in_order;
+    read_back(f, counts, 30, &in_order);
+    assert_int_equal(counts[10], 1);
+    assert_int_equal(counts[11], 0);
+    check(write_rows(f, 10, false, &err), &err); /* nothing whole waits: goes on in a transaction of its own */
     assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
-    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
-    /* the same when the unfinished one comes with the next call */
-    struct tr_event more[] = {
-        {.op = TR_OP_COMMIT, .seq = 4, .marks = &mark, .mark_count = 1},
-        {.op = TR_OP_CREATE, .seq = 5, .table = f->table, .after = cells},
-    };
-    check(tr_sink_kafka.write(f->writer, more, 1, &err), &err);
-    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 2);
-    check(tr_sink_kafka.write(f->writer, more + 1, 1, &err), &err);
-    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 4);
-    assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
-    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), 4);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), whole);
+    check(write_rows(f, 10, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
+}
+
+/* A long source transaction behind a whole one: beyond the bound the whole one is committed by itself. */
+static void test_long_transaction(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    f->options.guarantee = KAFKA_EXACTLY_ONCE;
+    f->options.transaction_interval_ms = 60000;
+    check(open_sink(f, NULL, &err), &err);
+    check(write_rows(f, 10, true, &err), &err);
+    uint64_t whole = f->seq;
+    for (int i = 0; i < 20; i++)
+        check(write_rows(f, 1000, false, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), whole);
+    check(write_rows(f, 1, true, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    assert_int_equal(tr_sink_kafka.durable_seq(f->writer), f->seq);
+    close_sink(f);
+    each_once(f);
 }
 
 static void fails_with(struct fixture *f, enum tr_code code, enum tr_err_class class)
@@ -473,7 +493,8 @@ int main(void)
         TEST(test_unknown_topic),
         TEST(test_interrupt),
         TEST(test_exactly_once),
-        TEST(test_commit_before_unfinished),
+        TEST(test_unfinished_is_held_back),
+        TEST(test_long_transaction),
         TEST(test_fenced),
         TEST(test_aborted),
         TEST(test_coordinator_moves),
