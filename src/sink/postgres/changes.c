@@ -9,7 +9,7 @@
 #include "sink/postgres/encode.h"
 
 #define ARENA_BLOCK_BYTES (1u << 20)
-#define ARENA_KEEP_BYTES (32u << 20)
+#define ARENA_KEEP_BYTES (16u << 20)
 
 void tr_pgs_changes_init(struct tr_pgs_changes *changes)
 {
@@ -120,6 +120,16 @@ static enum tr_status copy_key(struct tr_pgs_changes *changes, const struct tr_p
     return *out == NULL ? no_memory(err) : TR_OK;
 }
 
+/* At least one: a row without any would stand for every row of the table. */
+static bool has_values(const struct tr_cell *cells, uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        if (has_value(&cells[i]))
+            return true;
+    }
+    return count == 0;
+}
+
 static bool is_full(const struct tr_cell *cells, uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++) {
@@ -160,7 +170,8 @@ static enum tr_status copy_keys(struct tr_pgs_changes *changes, struct tr_pgs_ch
     if (layout->key_count == 0) {
         if (change->op == TR_OP_CREATE)
             return TR_OK;
-        if (event->before == NULL || (event->flags & TR_EV_BEFORE_KEY_ONLY) != 0) {
+        if (event->before == NULL || (event->flags & TR_EV_BEFORE_KEY_ONLY) != 0 ||
+            !has_values(event->before, layout->column_count)) {
             (void)tr_fail(err, TR_E_PGSINK_KEY_MISSING,
                           "an UPDATE or DELETE of %s, which has no key, came without the row before it",
                           layout->target->quoted);

@@ -247,7 +247,7 @@ static enum tr_status set_up_session(struct tr_pgs_link *link, const struct tr_p
     tr_outbuf_printf(&sql, "SET synchronous_commit = '%s';",
                      tr_pgs_synchronous_commit_name(options->synchronous_commit));
     if (link->server_version >= 140000)
-        tr_outbuf_lit(&sql, "SET idle_session_timeout = 0; SET client_connection_check_interval = 5000;");
+        tr_outbuf_lit(&sql, "SET idle_session_timeout = 0;");
     if (link->server_version >= 170000)
         tr_outbuf_lit(&sql, "SET transaction_timeout = 0;");
     if (purpose == TR_PGS_WRITER) {
@@ -264,6 +264,12 @@ static enum tr_status set_up_session(struct tr_pgs_link *link, const struct tr_p
     else
         status = tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not set up the target session", NULL, err);
     tr_outbuf_free(&sql);
+    /* A long statement ends soon after we are gone, so that its locks and our advisory lock are free for
+     * the next life. Servers on some platforms refuse the setting: then it ends later. */
+    if (status == TR_OK && link->server_version >= 140000 &&
+        tr_pgs_exec(link, "SET client_connection_check_interval = 5000", "could not set up the session", NULL,
+                    err) != TR_OK && !tr_pgs_link_alive(link))
+        status = TR_FAIL;
     return status;
 }
 

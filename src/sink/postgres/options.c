@@ -69,7 +69,7 @@ const struct tr_option tr_pgs_option_table[] = {
      .offset = AT(apply_rows), .default_text = "16384", .min = 1, .max = 1000000,
      .help = "Changes that are gathered at most before they are applied."},
     {.name = "apply.batch.bytes", .type = TR_OPT_SIZE, .flags = TR_OPT_ADVANCED,
-     .offset = AT(apply_bytes), .default_text = "16MB", .min = 65536, .max = INT64_C(1) << 30,
+     .offset = AT(apply_bytes), .default_text = "8MB", .min = 65536, .max = INT64_C(1) << 30,
      .help = "Bytes of changes that are gathered at most before they are applied."},
     {.name = NULL}};
 

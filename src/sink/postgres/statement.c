@@ -8,8 +8,8 @@
  *   UPDATE t SET b = s.c1 FROM unnest($1::int4[], $2::text[]) AS s(c0, c1) WHERE t.a = s.c0
  *   DELETE FROM t USING unnest($1::int4[]) AS s(c0) WHERE t.a = s.c0
  *
- * A type whose array cannot travel so (arrays themselves: unnest would flatten them; box, whose
- * delimiter is not the comma) goes as text[] and is cast per row. Casts name types without modifiers:
+ * A type whose array cannot travel so (arrays themselves: unnest would flatten them; composites, which it
+ * would spread over columns; box, whose delimiter is not the comma) goes as text[] and is cast per row. Casts name types without modifiers:
  * the assignment then checks length and precision, where an explicit cast to varchar(3) would cut. */
 #include <stdlib.h>
 #include <string.h>

@@ -62,6 +62,7 @@ static enum tr_status read_columns(struct tr_pgs_link *link, struct tr_pgs_targe
         " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
         " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
         " LEFT JOIN pg_catalog.pg_type at ON at.oid = t.typarray AND t.typdelim = ','"
+        " AND t.typtype NOT IN ('c', 'd')"
         " LEFT JOIN pg_catalog.pg_namespace an ON an.oid = at.typnamespace"
         " LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
         " WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped"

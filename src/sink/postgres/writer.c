@@ -26,6 +26,7 @@
 
 #define MARKS_MAX 4096 /* pending at most; then commit */
 #define MAPS_MIN 64u
+#define SCRATCH_KEEP_BYTES (1u << 20) /* of one column's scratch buffer, after a commit */
 #define TAG_COMMIT 1u
 
 /* ---- tables ---- */
@@ -269,6 +270,10 @@ static enum tr_status carry_on(struct tr_pgs_writer *writer, size_t done, struct
     } else {
         tr_pgs_changes_reset(&writer->changes);
     }
+    for (uint32_t i = 0; i < writer->column_capacity; i++) {
+        if (writer->columns[i].capacity > SCRATCH_KEEP_BYTES)
+            tr_outbuf_free(&writer->columns[i]);
+    }
     writer->boundary_count = 0;
     return TR_OK;
 }
@@ -280,8 +285,9 @@ enum tr_status tr_pgs_writer_commit(struct tr_pgs_writer *writer, struct tr_erro
         return TR_OK;
     if (writer->beyond)
         return tr_fail(err, TR_E_INTERNAL, "a transaction holds parts of two source transactions");
-    if (tr_pgs_load_end(writer, err) != TR_OK || tr_pgs_apply(writer, count, err) != TR_OK ||
-        store_and_commit(writer, err) != TR_OK)
+    if (tr_pgs_load_end(writer, err) != TR_OK || tr_pgs_apply(writer, count, err) != TR_OK)
+        return TR_FAIL;
+    if ((writer->in_transaction || writer->marks.count > 0) && store_and_commit(writer, err) != TR_OK)
         return TR_FAIL;
     tr_pgs_marks_clear(&writer->marks);
     writer->durable_seq = writer->boundary_seq;

@@ -263,6 +263,61 @@ static void enum_becomes_text(void **state)
     ROWS("1|happy\n", "SELECT * FROM u");
 }
 
+static void types_of_the_users_own(void **state)
+{
+    (void)state;
+    test_sql(server.admin, "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN small AS int CHECK (VALUE < 10);"
+                           "CREATE DOMAIN many AS int[]; CREATE TABLE t (id int PRIMARY KEY, p pair, d small,"
+                           " m many, ps pair[])");
+    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,p text n,d int4 n,m int4[] n,ps text n");
+    uint64_t seq;
+    feed_open(&feed);
+    feed_create(&feed, t);
+    feed_row(&feed, TR_OP_CREATE, t, NULL, "1|(1,\"a,b\")|9|{1,2}|{\"(1,x)\",NULL}", 0);
+    feed_row(&feed, TR_OP_CREATE, t, NULL, "2|\\N|\\N|\\N|\\N", 0);
+    feed_commit(&feed, "lsn", "0/1");
+    feed_flush(&feed);
+    feed_row(&feed, TR_OP_UPDATE, t, NULL, "2|(,)|3|{}|{}", 0);
+    feed_commit(&feed, "lsn", "0/1");
+    feed_flush(&feed);
+    ROWS("1|(1,\"a,b\")|9|{1,2}|{\"(1,x)\",NULL}\n2|(,)|3|{}|{}\n", "SELECT * FROM t ORDER BY id");
+    feed_row(&feed, TR_OP_UPDATE, t, NULL, "2|(,)|30|{}|{}", 0);
+    seq = feed.seq;
+    feed_commit(&feed, "lsn", "0/1");
+    feed_send(&feed);
+    assert_int_equal(tr_sink_postgres.flush(feed.writer, 0, &feed.err), TR_FAIL);
+    assert_int_equal(feed.err.code, TR_E_PGSINK_CONSTRAINT);
+    assert_int_equal(feed.err.seq, seq);
+}
+
+static void wide_table(void **state)
+{
+    enum { COLUMNS = 400 };
+    struct tr_column columns[COLUMNS];
+    char names[COLUMNS][8], row[COLUMNS * 8] = "7";
+    struct tr_table spec = {.id = {"src", "public", "wide"}, .source_id = 1, .column_count = COLUMNS,
+                            .columns = columns, .key_count = 1};
+    struct tr_table *t;
+    (void)state;
+    for (int i = 0; i < COLUMNS; i++) {
+        snprintf(names[i], sizeof names[i], "c%d", i);
+        columns[i] = (struct tr_column){.name = names[i], .type = TR_T_INT32, .source_type = "int4",
+                                        .source_type_id = 23, .nullable = i > 0, .key_index = i == 0};
+        if (i > 0)
+            snprintf(row + strlen(row), 8, "|%d", i);
+    }
+    assert_int_equal(tr_table_new(&spec, &t, &feed.err), TR_OK);
+    feed_open(&feed);
+    feed_create(&feed, t);
+    for (int i = 0; i < 3; i++) {
+        feed_row(&feed, i == 0 ? TR_OP_CREATE : TR_OP_UPDATE, t, NULL, row, 0);
+        feed_commit(&feed, "lsn", "0/1");
+        feed_flush(&feed);
+    }
+    ROWS("7|399\n", "SELECT c0, c399 FROM wide");
+    tr_table_unref(t);
+}
+
 static void odd_names(void **state)
 {
     (void)state;
@@ -315,6 +370,11 @@ static void keyless(void **state)
     feed_commit(&feed, "lsn", "0/2");
     feed_flush(&feed);
     ROWS("1|x|{}|NaN\n3|y|~|0.5\n~|~|~|~\n", "SELECT * FROM t ORDER BY a NULLS LAST");
+    feed_row(&feed, TR_OP_DELETE, t, "!|!|!|!", NULL, 0);
+    assert_int_equal(feed_try_send(&feed), TR_FAIL);
+    assert_int_equal(feed.err.code, TR_E_PGSINK_KEY_MISSING);
+    feed_close(&feed);
+    feed_open(&feed);
     feed_row(&feed, TR_OP_DELETE, t, "1|!|!|!", NULL, TR_EV_BEFORE_KEY_ONLY);
     assert_int_equal(feed_try_send(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_KEY_MISSING);
@@ -1120,7 +1180,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(changes_and_marks), TEST(coalescing), TEST(inserts_that_exist), TEST(types_round_trip),
-        TEST(binary_bytes_and_nul), TEST(enum_becomes_text), TEST(odd_names),
+        TEST(binary_bytes_and_nul), TEST(enum_becomes_text), TEST(types_of_the_users_own), TEST(wide_table), TEST(odd_names),
         TEST(composite_key_without_other_columns), TEST(keyless), TEST(secondary_unique_swap),
         TEST(bad_row_among_many), TEST(foreign_keys_and_triggers), TEST(identity_and_generated),
         TEST(partitioned_target), TEST(no_index_on_the_key), TEST(truncates), TEST(giant_transaction),
