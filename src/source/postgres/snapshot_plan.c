@@ -7,7 +7,7 @@
  * After a crash the exported snapshot is gone. The rest is read under a new one, S2, of a temporary
  * slot; the stream still begins at the slot's LSN1 <= LSN2 and replays what S2 has seen already. With a
  * key that converges: every event puts a row into a state that the log passed through, and the last one
- * wins. Three cases need care:
+ * wins. These cases need care:
  *
  *  - A row of a chunk still to be read may have moved, by an UPDATE between S1 and S2, into pages of a
  *    chunk that was done under S1. Reading only the pending pages under S2 would miss it, and the
@@ -15,6 +15,8 @@
  *    So done chunks of an unfinished table are read again, but only rows whose xmin is not older than
  *    S1's xmin: `age(xmin) <= age(XMIN)`, a superset of what changed. Their marks then say N=2. A table
  *    is finished when all its chunks have the same N; so a second crash is no special case.
+ *  - An UPDATE of the key between S1 and S2: the old row may not be in the target, the new one is, as a
+ *    whole. The stream gives such an event as a DELETE of the old key and an UPDATE of the new row.
  *  - Its file may have been rewritten (VACUUM FULL, TRUNCATE, ALTER TABLE): pages mean nothing any more.
  *    The filenode is part of the key of a chunk's mark, so all chunks count as not done.
  *  - Without a key nothing converges. An unfinished table is emptied (TRUNCATE_FOR_RELOAD) and copied as
@@ -269,10 +271,14 @@ static void plan_table(struct planner *planner)
     }
     if (planner->snapshot->job_count == jobs_before || planner->snapshot->lsn <= source->stream_lsn)
         return;
-    if (!resumed || copy->table->key_count == 0)
+    if (!resumed || copy->table->key_count == 0) {
         copy->skip_lsn = planner->snapshot->lsn;
-    else
+    } else {
         copy->soft_lsn = planner->snapshot->lsn;
+        /* A first copy that was broken off: its rows stand at the skip point or later. Replaying what
+         * is before it would take them back, and the next start would skip the way forward again. */
+        copy->skip_lsn = tr_pg_mark_lsn(&source->marks, "skip/%u", oid);
+    }
 }
 
 static int compare_jobs(const void *a, const void *b)

@@ -67,8 +67,8 @@ struct tr_pg_stream {
     size_t drained_bytes;     /* since the last wait */
     char *pending;            /* a message that did not fit into its batch */
     size_t pending_len;
-    const struct tr_table *skip_table; /* the last table asked for in must_skip, and its answer */
-    uint64_t skip_lsn;
+    const struct tr_table *bound_table; /* the last one asked for in load_bounds, and the answer */
+    uint64_t skip_lsn, soft_lsn;
 };
 
 static uint64_t load_u64(const char *at)
@@ -92,7 +92,7 @@ static enum tr_status on_relation(void *ctx, const struct tr_pgoutput_relation *
                                   struct tr_error *err)
 {
     struct tr_pg_source *source = ctx;
-    source->stream->skip_table = NULL;
+    source->stream->bound_table = NULL;
     return tr_pg_relation_message(source, relation, source->stream->txn_commit_lsn, batch, table, err);
 }
 
@@ -283,34 +283,64 @@ static enum tr_status send_status(struct tr_pg_source *source, bool force, struc
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
-/* Is a row of this table in the copy already? */
-static bool must_skip(struct tr_pg_source *source, const struct tr_event *event)
+/* The bounds of the event's table, looked up once for a run of its rows. */
+static void load_bounds(struct tr_pg_source *source, const struct tr_table *table)
 {
     struct tr_pg_stream *stream = source->stream;
-    if (event->table == NULL || event->op == TR_OP_SCHEMA)
-        return false;
-    if (event->table != stream->skip_table) {
-        stream->skip_table = event->table;
-        stream->skip_lsn = 0;
-        for (size_t i = 0; i < source->known.count; i++) {
-            if (source->known.items[i].oid == event->table->source_id)
-                stream->skip_lsn = source->known.items[i].skip_lsn;
+    if (table == stream->bound_table)
+        return;
+    stream->bound_table = table;
+    stream->skip_lsn = stream->soft_lsn = 0;
+    for (size_t i = 0; i < source->known.count; i++) {
+        if (source->known.items[i].oid == table->source_id) {
+            stream->skip_lsn = source->known.items[i].skip_lsn;
+            stream->soft_lsn = source->known.items[i].soft_lsn;
         }
     }
-    return event->commit_position < stream->skip_lsn;
 }
 
-static void drop_copied(struct tr_pg_source *source, struct tr_batch *batch, uint32_t from)
+/* An update of the key that the copy has seen already: the old row may never have been copied, and the
+ * new one is there as a whole, with the large values that the log does not repeat. A sink that moves the
+ * old row would lose the new one; so the old key is deleted, and the new row updated where it is. */
+static void split_key_change(struct tr_batch *batch, uint32_t index)
 {
+    struct tr_event *event = &batch->events[index];
+    memmove(event + 1, event, (batch->event_count - index) * sizeof *event);
+    batch->event_count++;
+    event[0].op = TR_OP_DELETE;
+    event[0].after = NULL;
+    event[0].flags &= (uint16_t)~TR_EV_KEY_CHANGED;
+    event[1].before = NULL;
+    event[1].flags &= (uint16_t) ~(TR_EV_KEY_CHANGED | TR_EV_BEFORE_KEY_ONLY);
+}
+
+/* Rows whose transaction commits before their table's copy. A message makes one row event, or several
+ * TRUNCATEs; tr_batch_full leaves room for the one that split_key_change adds. */
+static void settle_copied(struct tr_pg_source *source, struct tr_batch *batch, uint32_t from)
+{
+    struct tr_pg_stream *stream = source->stream;
     uint32_t to = from;
     for (uint32_t i = from; i < batch->event_count; i++) {
-        if (must_skip(source, &batch->events[i]))
+        struct tr_event *event = &batch->events[i];
+        bool row = event->table != NULL && event->op != TR_OP_SCHEMA;
+        if (row)
+            load_bounds(source, event->table);
+        if (row && event->commit_position < stream->skip_lsn)
             continue;
         if (to != i)
-            batch->events[to] = batch->events[i];
+            batch->events[to] = *event;
         to++;
     }
     batch->event_count = to;
+    for (uint32_t i = from; i < batch->event_count; i++) {
+        struct tr_event *event = &batch->events[i];
+        if ((event->flags & TR_EV_KEY_CHANGED) == 0 || event->op != TR_OP_UPDATE)
+            continue;
+        load_bounds(source, event->table);
+        if (event->commit_position < stream->soft_lsn &&
+            batch->event_count < TR_BATCH_EVENTS_MAX)
+            split_key_change(batch, i++);
+    }
 }
 
 /* Marks of tables that changed, and of bounds that are passed, ride on this commit. */
@@ -337,7 +367,7 @@ static enum tr_status add_marks(struct tr_pg_source *source, struct tr_batch *ba
         list->bound_count--;
     }
     list->dirty_count = 0;
-    source->stream->skip_table = NULL;
+    source->stream->bound_table = NULL;
     if (marks.failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
     commit->marks = marks.items;
@@ -352,7 +382,7 @@ static enum tr_status finish_events(struct tr_pg_source *source, struct tr_batch
     if (batch->event_count == from)
         return TR_OK;
     if (source->known.bound_count > 0)
-        drop_copied(source, batch, from);
+        settle_copied(source, batch, from);
     if (batch->event_count == from)
         return TR_OK;
     for (uint32_t i = from; source->known.silent_count > 0 && i < batch->event_count; i++) {
