@@ -39,7 +39,7 @@ class Kills(Case):
 
     def settle(self, load):
         """The load has ended: the pipeline catches up, and both sides are compared."""
-        wait_equal(lambda: self.holds(load), self.run_, 90)
+        wait_equal(lambda: self.holds(load), self.run_, 40)
         self.run_.stop()
         self.holds(load)
 
