@@ -18,7 +18,10 @@ static struct tr_cell text(const char *value)
 static void copy_lines(void **state)
 {
     (void)state;
-    struct tr_cell cells[] = {text("a\tb\nc\rd\\"), {NULL, 0, TR_CELL_NULL}, text(""), text("\\N"),
+    struct tr_cell cells[] = {text("a\tb\nc\rd\\"),
+                              {NULL, 0, TR_CELL_NULL},
+                              text(""),
+                              text("\\N"),
                               {"\0\xab", 2, TR_CELL_BINARY}};
     static const uint16_t all[] = {0, 1, 2, 3, 4}, two[] = {4, 0};
     struct tr_outbuf out = {0};
@@ -50,7 +53,8 @@ static void split_lines(void **state)
     assert_false(tr_pgs_split_line(line, cells, 4, &arena));
     assert_false(tr_pgs_split_line(line, cells, 6, &arena));
     assert_true(tr_pgs_split_line((struct tr_slice){"\n", 1}, cells, 1, &arena));
-    assert_true(tr_pgs_split_line((struct tr_slice){"end\\", 4}, cells, 1, &arena)); /* a lone backslash */
+    assert_true(
+        tr_pgs_split_line((struct tr_slice){"end\\", 4}, cells, 1, &arena)); /* a lone backslash */
     assert_string_equal(cells[0].ptr, "end");
     tr_arena_free(&arena);
 }
@@ -107,9 +111,15 @@ static void array_items(void **state)
         const char *value;
         bool plain;
         const char *expected;
-    } cases[] = {{"12", true, "12"},       {"-1.5e7", true, "-1.5e7"}, {"NaN", true, "\"NaN\""},
-                 {"null", true, "\"null\""}, {"", true, "\"\""},         {"a,b", true, "\"a,b\""},
-                 {" 1", true, "\" 1\""},   {"12", false, "\"12\""},    {"a\"b\\c", false, "\"a\\\"b\\\\c\""},
+    } cases[] = {{"12", true, "12"},
+                 {"-1.5e7", true, "-1.5e7"},
+                 {"NaN", true, "\"NaN\""},
+                 {"null", true, "\"null\""},
+                 {"", true, "\"\""},
+                 {"a,b", true, "\"a,b\""},
+                 {" 1", true, "\" 1\""},
+                 {"12", false, "\"12\""},
+                 {"a\"b\\c", false, "\"a\\\"b\\\\c\""},
                  {"2024-01-01 10:00:00+00", true, "2024-01-01 10:00:00+00"}};
     struct tr_outbuf out = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,19 +1,19 @@
 /* Applying buffered changes to the target.
  *
- *   1 set-wise: one statement for each (layout, kind, shape), all in one pipeline; a large set of plain
- *     inserts is a COPY straight into the table. Groups that must keep the order of the source (see
- *     coalesce.c) go row by row, in commit order across tables, in the same pipeline.
- *   2 if rows of a COPY exist already: again, with INSERT … ON CONFLICT in its place;
- *   3 if a row is refused (a second unique key whose values were swapped, a bad value, a constraint):
- *     again, everything row by row in the order of the source. That succeeds where only the order was
- *     wrong. Where it does not, the failing command is the offending event: the error names its seq.
+ *   1 set-wise: one statement for each (layout, kind, shape), all in one pipeline; a large set of
+ * plain inserts is a COPY straight into the table. Groups that must keep the order of the source
+ * (see coalesce.c) go row by row, in commit order across tables, in the same pipeline. 2 if rows of
+ * a COPY exist already: again, with INSERT … ON CONFLICT in its place; 3 if a row is refused (a
+ * second unique key whose values were swapped, a bad value, a constraint): again, everything row by
+ * row in the order of the source. That succeeds where only the order was wrong. Where it does not,
+ * the failing command is the offending event: the error names its seq.
  *
  * Between the tries the transaction is rolled back: as a whole when this apply opened it, else to a
- * savepoint. Deadlocks are retried the same way, DEADLOCK_TRIES_MAX times; after that the sink fails
- * TRANSIENT and the engine goes on from the stored marks.
+ * savepoint. Deadlocks are retried the same way, DEADLOCK_TRIES_MAX times; after that the sink
+ * fails TRANSIENT and the engine goes on from the stored marks.
  *
- * Updates of rows that are not there: with the whole row known it is inserted (a pipeline that started
- * at the latest position); else it is counted and logged once for each table. */
+ * Updates of rows that are not there: with the whole row known it is inserted (a pipeline that
+ * started at the latest position); else it is counted and logged once for each table. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,26 +26,30 @@
 
 #define DEADLOCK_TRIES_MAX 5
 #define DEADLOCK_WAIT_MS 20
-#define PIPE_COMMANDS_MAX 256u    /* row statements between two syncs */
-#define COPY_ROWS_MIN 128u        /* a smaller set of inserts is a statement of the pipeline */
+#define PIPE_COMMANDS_MAX 256u /* row statements between two syncs */
+#define COPY_ROWS_MIN 128u     /* a smaller set of inserts is a statement of the pipeline */
 #define COPY_PIECE_BYTES (128u << 10)
-#define RUN_ROWS_MIN 4u           /* neighbouring row inserts of an ordered table become one set */
-#define PENALTY_APPLIES 64u       /* how long a table keeps the slower way after a failed faster one */
+#define RUN_ROWS_MIN 4u     /* neighbouring row inserts of an ordered table become one set */
+#define PENALTY_APPLIES 64u /* how long a table keeps the slower way after a failed faster one */
 #define TAG_CONTROL UINT32_MAX
 #define TAG_BUCKET (UINT32_C(1) << 31)
 
 static struct tr_metric metric_missing = {
-    .name = "tailrace_sink_postgres_missing_rows_total", .unit = "rows", .kind = TR_COUNTER,
+    .name = "tailrace_sink_postgres_missing_rows_total",
+    .unit = "rows",
+    .kind = TR_COUNTER,
     .help = "Rows that an UPDATE with unchanged TOAST values did not find on the target."};
-static struct tr_metric metric_retries = {
-    .name = "tailrace_sink_postgres_apply_retries_total", .unit = "applies", .kind = TR_COUNTER,
-    .help = "Times that a batch was rolled back and applied in another way, or again after a deadlock."};
+static struct tr_metric metric_retries = {.name = "tailrace_sink_postgres_apply_retries_total",
+                                          .unit = "applies",
+                                          .kind = TR_COUNTER,
+                                          .help = "Times that a batch was rolled back and applied "
+                                                  "in another way, or again after a deadlock."};
 
 struct run {
     struct tr_pgs_writer *writer;
     size_t count;
     bool all_ordered;
-    uint32_t failed_tag;     /* of a failed pipeline; TAG_CONTROL: none known */
+    uint32_t failed_tag; /* of a failed pipeline; TAG_CONTROL: none known */
     struct tr_pgs_target *copy_failed;
 };
 
@@ -54,14 +58,16 @@ static enum tr_status no_memory(struct tr_error *err)
     return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to apply changes");
 }
 
-static enum tr_status reserve_columns(struct tr_pgs_writer *writer, uint32_t count, struct tr_error *err)
+static enum tr_status reserve_columns(struct tr_pgs_writer *writer, uint32_t count,
+                                      struct tr_error *err)
 {
     if (count <= writer->column_capacity)
         return TR_OK;
     struct tr_outbuf *columns = realloc(writer->columns, count * sizeof *columns);
     if (columns == NULL)
         return no_memory(err);
-    memset(columns + writer->column_capacity, 0, (count - writer->column_capacity) * sizeof *columns);
+    memset(columns + writer->column_capacity, 0,
+           (count - writer->column_capacity) * sizeof *columns);
     writer->columns = columns;
     const char **params = realloc(writer->params, count * sizeof *params);
     if (params == NULL)
@@ -84,8 +90,8 @@ static enum tr_status array_done(struct tr_pgs_writer *writer, uint32_t index, s
     return TR_OK;
 }
 
-/* Array parameters for rows order[first, first + count) of a group: their keys' cells, or the cells of
- * the columns. */
+/* Array parameters for rows order[first, first + count) of a group: their keys' cells, or the cells
+ * of the columns. */
 static enum tr_status key_arrays(struct tr_pgs_writer *writer, const struct tr_pgs_group *group,
                                  uint32_t first, uint32_t count, struct tr_error *err)
 {
@@ -114,7 +120,8 @@ static enum tr_status cell_arrays(struct tr_pgs_writer *writer, const struct tr_
         tr_outbuf_clear(out);
         for (uint32_t i = 0; i < count; i++) {
             tr_outbuf_byte(out, i == 0 ? '{' : ',');
-            tr_pgs_array_item(out, &group->rows[group->order[first + i].row].cells[columns[c]], plain);
+            tr_pgs_array_item(out, &group->rows[group->order[first + i].row].cells[columns[c]],
+                              plain);
         }
         if (array_done(writer, param + c, err) != TR_OK)
             return TR_FAIL;
@@ -135,20 +142,22 @@ static enum tr_status hash_joins(struct tr_pgs_writer *writer, const struct tr_p
 {
     if (layout->has_arbiter || layout->key_count == 0)
         return TR_OK;
-    return tr_pgs_pipe_sql(&writer->link, on ? "SET LOCAL enable_hashjoin = on"
-                                             : "SET LOCAL enable_hashjoin = off",
-                           0, NULL, TAG_CONTROL, err);
+    return tr_pgs_pipe_sql(
+        &writer->link, on ? "SET LOCAL enable_hashjoin = on" : "SET LOCAL enable_hashjoin = off", 0,
+        NULL, TAG_CONTROL, err);
 }
 
-static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index, struct tr_error *err)
+static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index,
+                                   struct tr_error *err)
 {
     const struct tr_pgs_bucket *bucket = &writer->buckets[index];
     struct tr_pgs_group *group = &writer->groups.items[bucket->group];
     struct tr_pgs_layout *layout = group->layout;
-    struct tr_pgs_shape *shape = bucket->kind == TR_PGS_ROW_DELETE ? NULL : bucket_shape(writer, bucket);
+    struct tr_pgs_shape *shape =
+        bucket->kind == TR_PGS_ROW_DELETE ? NULL : bucket_shape(writer, bucket);
     enum tr_pgs_statement_kind kind = TR_PGS_INSERT_SET;
-    enum tr_status status = reserve_columns(
-        writer, (uint32_t)layout->key_count + layout->column_count + 1, err);
+    enum tr_status status =
+        reserve_columns(writer, (uint32_t)layout->key_count + layout->column_count + 1, err);
     if (status == TR_OK && bucket->kind == TR_PGS_ROW_DELETE) {
         kind = TR_PGS_DELETE_SET;
         status = key_arrays(writer, group, bucket->first, bucket->count, err);
@@ -156,8 +165,8 @@ static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index,
         kind = TR_PGS_UPDATE_SET;
         status = key_arrays(writer, group, bucket->first, bucket->count, err);
         if (status == TR_OK)
-            status = cell_arrays(writer, group, shape->set_columns, shape->set_count, layout->key_count,
-                                 bucket->first, bucket->count, err);
+            status = cell_arrays(writer, group, shape->set_columns, shape->set_count,
+                                 layout->key_count, bucket->first, bucket->count, err);
     } else if (status == TR_OK) {
         status = cell_arrays(writer, group, shape->columns, shape->column_count, 0, bucket->first,
                              bucket->count, err);
@@ -188,11 +197,11 @@ static enum tr_status bucket_add(struct tr_pgs_writer *writer, uint32_t group_in
         writer->buckets = buckets;
         writer->bucket_capacity = capacity;
     }
-    bool copy = kind == TR_PGS_ROW_INSERT && target->no_copy_applies == 0 && !target->row_security &&
-                (count >= COPY_ROWS_MIN || group->rows[group->order[first].row].shape->column_count == 0);
-    writer->buckets[writer->bucket_count++] =
-        (struct tr_pgs_bucket){.group = group_index, .first = first, .count = count, .kind = kind,
-                               .copy = copy};
+    bool copy =
+        kind == TR_PGS_ROW_INSERT && target->no_copy_applies == 0 && !target->row_security &&
+        (count >= COPY_ROWS_MIN || group->rows[group->order[first].row].shape->column_count == 0);
+    writer->buckets[writer->bucket_count++] = (struct tr_pgs_bucket){
+        .group = group_index, .first = first, .count = count, .kind = kind, .copy = copy};
     return TR_OK;
 }
 
@@ -204,7 +213,8 @@ static enum tr_status make_buckets(struct tr_pgs_writer *writer, struct tr_error
         if (group->ordered)
             continue;
         for (uint32_t first = 0, i = 1; i <= group->order_count; i++) {
-            bool same = i < group->order_count && group->order[i].kind == group->order[first].kind &&
+            bool same = i < group->order_count &&
+                        group->order[i].kind == group->order[first].kind &&
                         (group->order[i].kind == TR_PGS_ROW_DELETE ||
                          group->rows[group->order[i].row].shape ==
                              group->rows[group->order[first].row].shape);
@@ -222,18 +232,20 @@ static enum tr_status make_buckets(struct tr_pgs_writer *writer, struct tr_error
 
 static enum tr_status queue_stmt(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
                                  struct tr_pgs_shape *shape, enum tr_pgs_statement_kind kind,
-                                 const struct tr_cell *cells, const uint16_t *columns, uint16_t count,
-                                 const struct tr_cell *key, bool key_changed, bool insert_missing,
-                                 uint32_t tag, struct tr_error *err)
+                                 const struct tr_cell *cells, const uint16_t *columns,
+                                 uint16_t count, const struct tr_cell *key, bool key_changed,
+                                 bool insert_missing, uint32_t tag, struct tr_error *err)
 {
     struct tr_pgs_stmt *stmt;
     uint32_t at = 0;
-    if (tr_pgs_statement(&writer->link, layout, shape, kind, key_changed, insert_missing, &stmt, err) !=
-            TR_OK ||
-        reserve_columns(writer, (uint32_t)layout->key_count + layout->column_count + 1, err) != TR_OK)
+    if (tr_pgs_statement(&writer->link, layout, shape, kind, key_changed, insert_missing, &stmt,
+                         err) != TR_OK ||
+        reserve_columns(writer, (uint32_t)layout->key_count + layout->column_count + 1, err) !=
+            TR_OK)
         return TR_FAIL;
     for (uint16_t i = 0; i < count; i++)
-        writer->params[at++] = cells[columns[i]].state == TR_CELL_TEXT ? cells[columns[i]].ptr : NULL;
+        writer->params[at++] =
+            cells[columns[i]].state == TR_CELL_TEXT ? cells[columns[i]].ptr : NULL;
     for (uint16_t i = 0; key != NULL && i < layout->key_count; i++)
         writer->params[at++] = key[i].state == TR_CELL_TEXT ? key[i].ptr : NULL;
     return tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, tag, err);
@@ -242,14 +254,15 @@ static enum tr_status queue_stmt(struct tr_pgs_writer *writer, struct tr_pgs_lay
 static enum tr_status queue_insert(struct tr_pgs_writer *writer, const struct tr_pgs_change *change,
                                    struct tr_pgs_shape *shape, uint32_t tag, struct tr_error *err)
 {
-    return queue_stmt(writer, change->layout, shape, TR_PGS_INSERT_ROW, change->after, shape->columns,
-                      shape->column_count, NULL, false, false, tag, err);
+    return queue_stmt(writer, change->layout, shape, TR_PGS_INSERT_ROW, change->after,
+                      shape->columns, shape->column_count, NULL, false, false, tag, err);
 }
 
 static enum tr_status queue_delete(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
                                    const struct tr_cell *key, uint32_t tag, struct tr_error *err)
 {
-    return queue_stmt(writer, layout, NULL, TR_PGS_DELETE_ROW, NULL, NULL, 0, key, false, false, tag, err);
+    return queue_stmt(writer, layout, NULL, TR_PGS_DELETE_ROW, NULL, NULL, 0, key, false, false,
+                      tag, err);
 }
 
 static enum tr_status queue_update(struct tr_pgs_writer *writer, const struct tr_pgs_change *change,
@@ -262,8 +275,10 @@ static enum tr_status queue_update(struct tr_pgs_writer *writer, const struct tr
     uint16_t count;
     if (change->key_changed && layout->identity_key) {
         if (!change->full) {
-            (void)tr_fail(err, TR_E_PGSINK_SCHEMA, "the key of %s is GENERATED ALWAYS AS IDENTITY and "
-                          "cannot be updated", layout->target->quoted);
+            (void)tr_fail(err, TR_E_PGSINK_SCHEMA,
+                          "the key of %s is GENERATED ALWAYS AS IDENTITY and "
+                          "cannot be updated",
+                          layout->target->quoted);
             err->seq = change->seq;
             return tr_hint(err, "make it GENERATED BY DEFAULT on the target");
         }
@@ -284,8 +299,9 @@ static enum tr_status queue_update(struct tr_pgs_writer *writer, const struct tr
                       change->key_changed, insert_missing, tag, err);
 }
 
-static enum tr_status queue_keyless(struct tr_pgs_writer *writer, const struct tr_pgs_change *change,
-                                    struct tr_pgs_shape *shape, uint32_t tag, struct tr_error *err)
+static enum tr_status queue_keyless(struct tr_pgs_writer *writer,
+                                    const struct tr_pgs_change *change, struct tr_pgs_shape *shape,
+                                    uint32_t tag, struct tr_error *err)
 {
     const struct tr_pgs_layout *layout = change->layout;
     int at = 0;
@@ -330,7 +346,8 @@ static size_t insert_run(const struct tr_pgs_writer *writer, size_t from, size_t
 {
     const struct tr_pgs_change *first = &writer->changes.items[from];
     size_t end = from + 1;
-    if (first->op != TR_OP_CREATE || first->layout->column_count == 0 || first->layout->key_count == 0)
+    if (first->op != TR_OP_CREATE || first->layout->column_count == 0 ||
+        first->layout->key_count == 0)
         return 1;
     while (end < count && writer->changes.items[end].op == TR_OP_CREATE &&
            writer->changes.items[end].layout == first->layout &&
@@ -339,8 +356,8 @@ static size_t insert_run(const struct tr_pgs_writer *writer, size_t from, size_t
     return end - from;
 }
 
-static enum tr_status queue_run(struct tr_pgs_writer *writer, size_t from, size_t count, uint32_t tag,
-                                struct tr_error *err)
+static enum tr_status queue_run(struct tr_pgs_writer *writer, size_t from, size_t count,
+                                uint32_t tag, struct tr_error *err)
 {
     const struct tr_pgs_change *changes = &writer->changes.items[from];
     struct tr_pgs_layout *layout = changes->layout;
@@ -360,8 +377,8 @@ static enum tr_status queue_run(struct tr_pgs_writer *writer, size_t from, size_
         if (array_done(writer, c, err) != TR_OK)
             return TR_FAIL;
     }
-    if (tr_pgs_statement(&writer->link, layout, shape, TR_PGS_INSERT_SET, false, false, &stmt, err) !=
-            TR_OK ||
+    if (tr_pgs_statement(&writer->link, layout, shape, TR_PGS_INSERT_SET, false, false, &stmt,
+                         err) != TR_OK ||
         hash_joins(writer, layout, true, err) != TR_OK ||
         tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, tag, err) != TR_OK)
         return TR_FAIL;
@@ -460,7 +477,8 @@ static enum tr_status run_pipeline(struct run *run, struct tr_error *err)
     return status;
 }
 
-static enum tr_status copy_bucket(struct run *run, const struct tr_pgs_bucket *bucket, struct tr_error *err)
+static enum tr_status copy_bucket(struct run *run, const struct tr_pgs_bucket *bucket,
+                                  struct tr_error *err)
 {
     struct tr_pgs_writer *writer = run->writer;
     const struct tr_pgs_group *group = &writer->groups.items[bucket->group];
@@ -475,8 +493,8 @@ static enum tr_status copy_bucket(struct run *run, const struct tr_pgs_bucket *b
         return TR_FAIL;
     tr_outbuf_clear(out);
     for (uint32_t i = 0; i < bucket->count; i++) {
-        tr_pgs_copy_line(out, group->rows[group->order[bucket->first + i].row].cells, shape->columns,
-                         shape->column_count);
+        tr_pgs_copy_line(out, group->rows[group->order[bucket->first + i].row].cells,
+                         shape->columns, shape->column_count);
         if (out->len < COPY_PIECE_BYTES && i + 1 < bucket->count)
             continue;
         if (out->failed)
@@ -544,8 +562,8 @@ static enum tr_status try_once(struct run *run, struct tr_error *err)
     struct tr_pgs_writer *writer = run->writer;
     run->failed_tag = TAG_CONTROL;
     run->copy_failed = NULL;
-    if (tr_pgs_coalesce(&writer->groups, &writer->link, &writer->changes, run->count, run->all_ordered,
-                        err) != TR_OK ||
+    if (tr_pgs_coalesce(&writer->groups, &writer->link, &writer->changes, run->count,
+                        run->all_ordered, err) != TR_OK ||
         make_buckets(writer, err) != TR_OK || run_pipeline(run, err) != TR_OK)
         return TR_FAIL;
     int failure = TR_FAILPOINT("sink.postgres.mid_batch");
@@ -569,10 +587,7 @@ static enum tr_status roll_back(struct tr_pgs_writer *writer, bool savepoint, st
     return tr_pgs_exec(&writer->link, "ROLLBACK", "could not roll back", NULL, err);
 }
 
-static bool row_was_refused(const struct tr_error *err)
-{
-    return err->class == TR_DATA;
-}
+static bool row_was_refused(const struct tr_error *err) { return err->class == TR_DATA; }
 
 /* What to do after a failed try: TR_OK = try again. */
 static enum tr_status choose_next(struct run *run, unsigned *deadlocks, struct tr_error *err)
@@ -624,8 +639,8 @@ enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count, struct t
         return TR_OK;
     tr_metric_register(&metric_missing);
     tr_metric_register(&metric_retries);
-    if (savepoint && tr_pgs_exec(&writer->link, "SAVEPOINT tailrace_apply", "could not set a savepoint",
-                                 NULL, err) != TR_OK)
+    if (savepoint && tr_pgs_exec(&writer->link, "SAVEPOINT tailrace_apply",
+                                 "could not set a savepoint", NULL, err) != TR_OK)
         return TR_FAIL;
     while (try_once(&run, err) != TR_OK) {
         struct tr_error other;
@@ -651,8 +666,9 @@ enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count, struct t
 
 /* ---- TRUNCATE ---- */
 
-static enum tr_status truncate_one_by_one(struct tr_pgs_writer *writer, const struct tr_event *events,
-                                          size_t count, struct tr_error *err)
+static enum tr_status truncate_one_by_one(struct tr_pgs_writer *writer,
+                                          const struct tr_event *events, size_t count,
+                                          struct tr_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         struct tr_pgs_layout *layout;
@@ -660,9 +676,9 @@ static enum tr_status truncate_one_by_one(struct tr_pgs_writer *writer, const st
         if (tr_pgs_writer_layout(writer, events[i].table, &layout, err) != TR_OK)
             return TR_FAIL;
         tr_outbuf_printf(&sql, "DELETE FROM %s", layout->target->quoted);
-        enum tr_status status =
-            sql.failed ? no_memory(err)
-                       : tr_pgs_exec(&writer->link, tr_outbuf_cstr(&sql), "could not empty a table", NULL, err);
+        enum tr_status status = sql.failed ? no_memory(err)
+                                           : tr_pgs_exec(&writer->link, tr_outbuf_cstr(&sql),
+                                                         "could not empty a table", NULL, err);
         tr_outbuf_free(&sql);
         if (status != TR_OK) {
             err->seq = events[i].seq;
@@ -672,11 +688,12 @@ static enum tr_status truncate_one_by_one(struct tr_pgs_writer *writer, const st
     return TR_OK;
 }
 
-/* Neighbouring TRUNCATE events are one statement, so that tables that refer to each other can be emptied
- * together. CASCADE is not passed on: the source names every table that it emptied, and the target's
- * other tables are none of its business. A table that another one refers to is emptied by DELETE. */
-enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_event *events, size_t count,
-                               struct tr_error *err)
+/* Neighbouring TRUNCATE events are one statement, so that tables that refer to each other can be
+ * emptied together. CASCADE is not passed on: the source names every table that it emptied, and the
+ * target's other tables are none of its business. A table that another one refers to is emptied by
+ * DELETE. */
+enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_event *events,
+                               size_t count, struct tr_error *err)
 {
     struct tr_outbuf sql = {0};
     enum tr_status status = TR_FAIL;
@@ -695,8 +712,8 @@ enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_eve
         goto cleanup;
     }
     if (tr_pgs_writer_begin(writer, err) != TR_OK ||
-        tr_pgs_exec(&writer->link, "SAVEPOINT tailrace_truncate", "could not set a savepoint", NULL, err) !=
-            TR_OK)
+        tr_pgs_exec(&writer->link, "SAVEPOINT tailrace_truncate", "could not set a savepoint", NULL,
+                    err) != TR_OK)
         goto cleanup;
     status = tr_pgs_exec(&writer->link, tr_outbuf_cstr(&sql), "could not truncate", NULL, err);
     if (status == TR_FAIL && tr_pgs_sqlstate_is(&writer->link, "0A000")) {

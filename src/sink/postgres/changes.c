@@ -1,6 +1,6 @@
 /* Copying accepted events into the writer's own memory: cells and values of a batch are gone when
- * write() returns. Values get a NUL behind them (libpq's text parameters need it) and bytea in binary
- * form becomes hex, so that from here on every value is text. */
+ * write() returns. Values get a NUL behind them (libpq's text parameters need it) and bytea in
+ * binary form becomes hex, so that from here on every value is text. */
 #include "sink/postgres/changes.h"
 
 #include <stdlib.h>
@@ -65,7 +65,8 @@ static struct tr_cell *copy_cells(struct tr_arena *arena, const struct tr_cell *
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += stored_bytes(&cells[i]);
-    struct tr_cell *copy = tr_arena_alloc(arena, (count + 1) * sizeof *copy, _Alignof(struct tr_cell));
+    struct tr_cell *copy =
+        tr_arena_alloc(arena, (count + 1) * sizeof *copy, _Alignof(struct tr_cell));
     char *at = tr_arena_alloc(arena, total + 1, 1);
     if (copy == NULL || at == NULL)
         return NULL;
@@ -92,13 +93,14 @@ static struct tr_cell *copy_cells(struct tr_arena *arena, const struct tr_cell *
 
 static bool has_value(const struct tr_cell *cell)
 {
-    return cell->state == TR_CELL_TEXT || cell->state == TR_CELL_BINARY || cell->state == TR_CELL_NULL;
+    return cell->state == TR_CELL_TEXT || cell->state == TR_CELL_BINARY ||
+           cell->state == TR_CELL_NULL;
 }
 
 /* The key's cells out of an image, or out of a second one where the first has no value. */
 static enum tr_status copy_key(struct tr_pgs_changes *changes, const struct tr_pgs_layout *layout,
-                               const struct tr_cell *image, const struct tr_cell *other, uint64_t seq,
-                               const struct tr_cell **out, struct tr_error *err)
+                               const struct tr_cell *image, const struct tr_cell *other,
+                               uint64_t seq, const struct tr_cell **out, struct tr_error *err)
 {
     struct tr_cell cells[TR_PGS_KEY_COLUMNS_MAX];
     bool clean = true;
@@ -144,12 +146,13 @@ static enum tr_status copy_after(struct tr_pgs_changes *changes, struct tr_pgs_c
 {
     const struct tr_pgs_layout *layout = change->layout;
     if (event->after != NULL) {
-        change->after = copy_cells(&changes->arena, event->after, layout->column_count, clean,
-                                   &change->bytes);
+        change->after =
+            copy_cells(&changes->arena, event->after, layout->column_count, clean, &change->bytes);
         return change->after == NULL ? no_memory(err) : TR_OK;
     }
-    struct tr_cell *cells = tr_arena_alloc(
-        &changes->arena, ((size_t)layout->column_count + 1) * sizeof *cells, _Alignof(struct tr_cell));
+    struct tr_cell *cells =
+        tr_arena_alloc(&changes->arena, ((size_t)layout->column_count + 1) * sizeof *cells,
+                       _Alignof(struct tr_cell));
     if (cells == NULL)
         return no_memory(err);
     if (!tr_pgs_split_line(event->raw, cells, layout->column_count, &changes->arena)) {
@@ -172,17 +175,19 @@ static enum tr_status copy_keys(struct tr_pgs_changes *changes, struct tr_pgs_ch
             return TR_OK;
         if (event->before == NULL || (event->flags & TR_EV_BEFORE_KEY_ONLY) != 0 ||
             !has_values(event->before, layout->column_count)) {
-            (void)tr_fail(err, TR_E_PGSINK_KEY_MISSING,
-                          "an UPDATE or DELETE of %s, which has no key, came without the row before it",
-                          layout->target->quoted);
+            (void)tr_fail(
+                err, TR_E_PGSINK_KEY_MISSING,
+                "an UPDATE or DELETE of %s, which has no key, came without the row before it",
+                layout->target->quoted);
             err->seq = event->seq;
             return tr_hint(err, "%s", tr_error_info(TR_E_PGSINK_KEY_MISSING)->remedy);
         }
-        change->old_key = copy_cells(&changes->arena, event->before, layout->column_count, clean,
-                                     &change->bytes);
+        change->old_key =
+            copy_cells(&changes->arena, event->before, layout->column_count, clean, &change->bytes);
         return change->old_key == NULL ? no_memory(err) : TR_OK;
     }
-    if (copy_key(changes, layout, change->after, event->before, event->seq, &change->key, err) != TR_OK)
+    if (copy_key(changes, layout, change->after, event->before, event->seq, &change->key, err) !=
+        TR_OK)
         return TR_FAIL;
     change->key_changed = change->op == TR_OP_UPDATE && (event->flags & TR_EV_KEY_CHANGED) != 0;
     if (change->key_changed)
@@ -197,10 +202,11 @@ enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_
     if (grow(changes, err) != TR_OK)
         return TR_FAIL;
     struct tr_pgs_change *change = &changes->items[changes->count];
-    *change = (struct tr_pgs_change){.seq = event->seq,
-                                     .layout = layout,
-                                     .bytes = sizeof *change,
-                                     .op = event->op == TR_OP_READ ? (uint8_t)TR_OP_CREATE : event->op};
+    *change =
+        (struct tr_pgs_change){.seq = event->seq,
+                               .layout = layout,
+                               .bytes = sizeof *change,
+                               .op = event->op == TR_OP_READ ? (uint8_t)TR_OP_CREATE : event->op};
     if (change->op != TR_OP_DELETE) {
         if (event->after == NULL && event->raw.ptr == NULL)
             return tr_fail(err, TR_E_INTERNAL, "a row event has no row");
@@ -211,7 +217,8 @@ enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_
     if (copy_keys(changes, change, event, &clean, err) != TR_OK)
         return TR_FAIL;
     if (!clean) {
-        (void)tr_fail(err, TR_E_PGSINK_VALUE, "a text for %s holds a NUL byte, which PostgreSQL cannot store",
+        (void)tr_fail(err, TR_E_PGSINK_VALUE,
+                      "a text for %s holds a NUL byte, which PostgreSQL cannot store",
                       layout->target->quoted);
         err->seq = event->seq;
         return TR_FAIL;

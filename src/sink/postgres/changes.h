@@ -1,6 +1,6 @@
-/* Changes that were accepted and are not yet applied, in the order of the source; and their merging by
- * key. A writer has two of them: what lies behind the last COMMIT event moves to the other one when
- * what is before it was committed. */
+/* Changes that were accepted and are not yet applied, in the order of the source; and their merging
+ * by key. A writer has two of them: what lies behind the last COMMIT event moves to the other one
+ * when what is before it was committed. */
 #ifndef TR_SINK_POSTGRES_CHANGES_H
 #define TR_SINK_POSTGRES_CHANGES_H
 
@@ -9,13 +9,14 @@
 struct tr_pgs_change {
     uint64_t seq;
     struct tr_pgs_layout *layout;
-    const struct tr_cell *after;   /* column_count cells, TEXT or NULL or not present; NULL: DELETE */
-    const struct tr_cell *key;     /* key_count cells of the row's key (a DELETE's too); NULL: no key */
-    const struct tr_cell *old_key; /* key_changed: the key before; table without key: the whole row before */
+    const struct tr_cell *after; /* column_count cells, TEXT or NULL or not present; NULL: DELETE */
+    const struct tr_cell *key; /* key_count cells of the row's key (a DELETE's too); NULL: no key */
+    const struct tr_cell
+        *old_key; /* key_changed: the key before; table without key: the whole row before */
     size_t bytes;
-    uint8_t op;                    /* 'c', 'u', 'd' */
+    uint8_t op; /* 'c', 'u', 'd' */
     bool key_changed;
-    bool full;                     /* after has no value that the source did not send */
+    bool full; /* after has no value that the source did not send */
 };
 struct tr_pgs_changes {
     struct tr_pgs_change *items;
@@ -28,7 +29,8 @@ void tr_pgs_changes_free(struct tr_pgs_changes *changes);
 void tr_pgs_changes_reset(struct tr_pgs_changes *changes);
 /* Copies one row event (c, u, d, or r with cells or raw). DATA errors name its seq. */
 enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_layout *layout,
-                                  const struct tr_event *event, struct tr_error *err) TR_WARN_UNUSED;
+                                  const struct tr_event *event,
+                                  struct tr_error *err) TR_WARN_UNUSED;
 /* Copies items [from, count) of another one. */
 enum tr_status tr_pgs_changes_move(struct tr_pgs_changes *to, const struct tr_pgs_changes *changes,
                                    size_t from, struct tr_error *err) TR_WARN_UNUSED;

@@ -7,16 +7,17 @@
  *      UPSERT     UPSERT   UPSERT, merged    DELETE   DELETE / UPSERT
  *      DELETE     UPSERT   UPSERT            DELETE   DELETE / UPSERT
  *
- * Rows of different keys do not meet in a table whose only rule is its key, so the final states can be
- * applied in any order: deletes, updates, upserts, inserts. A second unique constraint can make that
- * order fail (never succeed wrongly); then apply.c rolls back and goes row by row.
+ * Rows of different keys do not meet in a table whose only rule is its key, so the final states can
+ * be applied in any order: deletes, updates, upserts, inserts. A second unique constraint can make
+ * that order fail (never succeed wrongly); then apply.c rolls back and goes row by row.
  *
- * A group is ordered from the start when order can show without an error: foreign keys and triggers that
- * fire; rows without a key that are updated or deleted; a key change whose new row is not fully known;
- * two layouts of one target in one batch; a value so large that arrays of it are no good.
+ * A group is ordered from the start when order can show without an error: foreign keys and triggers
+ * that fire; rows without a key that are updated or deleted; a key change whose new row is not
+ * fully known; two layouts of one target in one batch; a value so large that arrays of it are no
+ * good.
  *
- * Within kind and shape rows are sorted roughly like the key: lookups and heap pages then follow each
- * other, which saves the server about a tenth, and two writers lock rows in the same order. */
+ * Within kind and shape rows are sorted roughly like the key: lookups and heap pages then follow
+ * each other, which saves the server about a tenth, and two writers lock rows in the same order. */
 #include "sink/postgres/changes.h"
 
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static bool same_key(const struct tr_cell *a, const struct tr_cell *b, uint16_t 
     return true;
 }
 
-static enum tr_status slots_resize(struct tr_pgs_group *group, uint32_t slot_count, struct tr_error *err)
+static enum tr_status slots_resize(struct tr_pgs_group *group, uint32_t slot_count,
+                                   struct tr_error *err)
 {
     uint32_t *slots = calloc(slot_count, sizeof *slots);
     if (slots == NULL)
@@ -82,7 +84,8 @@ static enum tr_status slots_resize(struct tr_pgs_group *group, uint32_t slot_cou
     return TR_OK;
 }
 
-static enum tr_status row_new(struct tr_pgs_group *group, struct tr_pgs_row **out, struct tr_error *err)
+static enum tr_status row_new(struct tr_pgs_group *group, struct tr_pgs_row **out,
+                              struct tr_error *err)
 {
     if (group->row_count == group->row_capacity) {
         uint32_t capacity = group->row_capacity == 0 ? 256 : group->row_capacity * 2;
@@ -103,7 +106,8 @@ static enum tr_status row_of(struct tr_pgs_group *group, const struct tr_cell *k
 {
     uint16_t count = group->layout->key_count;
     if (group->row_count * 2 >= group->slot_count &&
-        slots_resize(group, group->slot_count == 0 ? SLOTS_MIN : group->slot_count * 2, err) != TR_OK)
+        slots_resize(group, group->slot_count == 0 ? SLOTS_MIN : group->slot_count * 2, err) !=
+            TR_OK)
         return TR_FAIL;
     uint64_t hash = hash_key(key, count);
     uint32_t at = (uint32_t)hash & (group->slot_count - 1);
@@ -128,8 +132,8 @@ static enum tr_status row_of(struct tr_pgs_group *group, const struct tr_cell *k
 static const struct tr_cell *overlay(struct tr_arena *arena, const struct tr_cell *newer,
                                      const struct tr_cell *older, uint16_t count, bool *full)
 {
-    struct tr_cell *cells = tr_arena_alloc(arena, ((size_t)count + 1) * sizeof *cells,
-                                           _Alignof(struct tr_cell));
+    struct tr_cell *cells =
+        tr_arena_alloc(arena, ((size_t)count + 1) * sizeof *cells, _Alignof(struct tr_cell));
     if (cells == NULL)
         return NULL;
     *full = true;
@@ -160,8 +164,8 @@ static enum tr_status merge_update(struct tr_pgs_group *group, struct tr_arena *
     if (row_of(group, change->key, &found, &row, err) != TR_OK)
         return TR_FAIL;
     if (!found) {
-        *row = (struct tr_pgs_row){change->after, change->key, row->hash, NULL, TR_PGS_ROW_UPDATE,
-                                   change->full};
+        *row = (struct tr_pgs_row){change->after, change->key,       row->hash,
+                                   NULL,          TR_PGS_ROW_UPDATE, change->full};
         return TR_OK;
     }
     if (row->kind == TR_PGS_ROW_DELETE) {
@@ -264,7 +268,8 @@ static int compare_order(const void *left, const void *right)
     return a->row < b->row ? -1 : a->row > b->row;
 }
 
-static enum tr_status order_add(struct tr_pgs_group *group, uint32_t row, uint8_t kind, uint32_t shape)
+static enum tr_status order_add(struct tr_pgs_group *group, uint32_t row, uint8_t kind,
+                                uint32_t shape)
 {
     group->order[group->order_count++] =
         (struct tr_pgs_order){.prefix = prefix_of(group->layout, group->rows[row].key),
@@ -378,7 +383,8 @@ enum tr_status tr_pgs_coalesce(struct tr_pgs_groups *groups, struct tr_pgs_link 
             struct tr_pgs_row *row = NULL;
             if (row_new(group, &row, err) != TR_OK)
                 return TR_FAIL;
-            *row = (struct tr_pgs_row){.cells = change->after, .kind = TR_PGS_ROW_INSERT, .full = true};
+            *row = (struct tr_pgs_row){
+                .cells = change->after, .kind = TR_PGS_ROW_INSERT, .full = true};
         }
     }
     for (uint32_t i = 0; i < groups->count; i++) {

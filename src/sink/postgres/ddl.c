@@ -1,13 +1,14 @@
-/* Schema changes on the target. All of a change happens in one transaction, under an advisory lock that
- * keeps two pipelines from making the same thing at once, and behind a savepoint: a refused change leaves
- * the writer as it was (schema.change.behavior try_evolve goes on without it).
+/* Schema changes on the target. All of a change happens in one transaction, under an advisory lock
+ * that keeps two pipelines from making the same thing at once, and behind a savepoint: a refused
+ * change leaves the writer as it was (schema.change.behavior try_evolve goes on without it).
  *
- * Everything is safe to come twice. What cannot be told from the catalog (columns that swapped their
- * names) never does: a change of an existing table commits together with the marks that follow it.
+ * Everything is safe to come twice. What cannot be told from the catalog (columns that swapped
+ * their names) never does: a change of an existing table commits together with the marks that
+ * follow it.
  *
- * Within ALTER the order is: drops, renames, types, nullability, defaults, additions, key. Renames go
- * through temporary names when a name is still taken, so that a ⇄ b works. Nothing is dropped with
- * CASCADE. */
+ * Within ALTER the order is: drops, renames, types, nullability, defaults, additions, key. Renames
+ * go through temporary names when a name is still taken, so that a ⇄ b works. Nothing is dropped
+ * with CASCADE. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +35,14 @@ static enum tr_status run_sql(struct ddl *ddl, struct tr_error *err)
     const char *sql = tr_outbuf_cstr(&ddl->sql);
     if (ddl->sql.failed)
         return no_memory(err);
-    enum tr_status status = tr_pgs_exec(ddl->link, sql, "could not apply a schema change", NULL, err);
+    enum tr_status status =
+        tr_pgs_exec(ddl->link, sql, "could not apply a schema change", NULL, err);
     if (status == TR_FAIL && err->class == TR_DATA)
         err->class = TR_SCHEMA; /* SET NOT NULL over NULLs: the table cannot take the change */
     if (status == TR_FAIL && err->code == TR_E_PGSINK_PRIVILEGE)
-        (void)tr_hint(err, "the role must own the table and may create in its schema: GRANT CREATE ON "
-                           "SCHEMA … TO %s; ALTER TABLE … OWNER TO %s;",
+        (void)tr_hint(err,
+                      "the role must own the table and may create in its schema: GRANT CREATE ON "
+                      "SCHEMA … TO %s; ALTER TABLE … OWNER TO %s;",
                       PQuser(ddl->link->conn), PQuser(ddl->link->conn));
     tr_outbuf_clear(&ddl->sql);
     return status;
@@ -51,13 +54,17 @@ static void alter(struct ddl *ddl)
     tr_outbuf_printf(&ddl->sql, "ALTER TABLE %s ", ddl->target->quoted);
 }
 
-static void name(struct ddl *ddl, const char *text) { tr_pgs_identifier(ddl->link, &ddl->sql, text); }
+static void name(struct ddl *ddl, const char *text)
+{
+    tr_pgs_identifier(ddl->link, &ddl->sql, text);
+}
 
 static enum tr_status describe(struct ddl *ddl, const struct tr_table_id *id, struct tr_error *err)
 {
     tr_pgs_target_free(ddl->target);
     ddl->target = NULL;
-    return tr_pgs_describe(ddl->link, tr_pgs_schema_of(ddl->writer->sink, id), id->table, &ddl->target, err);
+    return tr_pgs_describe(ddl->link, tr_pgs_schema_of(ddl->writer->sink, id), id->table,
+                           &ddl->target, err);
 }
 
 /* ---- CREATE ---- */
@@ -69,8 +76,8 @@ static bool can_be_identity(const struct tr_column *column)
 }
 
 /* name type [identity] [default] [not null]; `added`: to a table that may hold rows */
-static enum tr_status column_definition(struct tr_pgs_link *link, const struct tr_column *column, bool added,
-                                        struct tr_outbuf *out, struct tr_error *err)
+static enum tr_status column_definition(struct tr_pgs_link *link, const struct tr_column *column,
+                                        bool added, struct tr_outbuf *out, struct tr_error *err)
 {
     struct tr_outbuf type = {0};
     tr_pgs_identifier(link, out, column->name);
@@ -124,12 +131,13 @@ enum tr_status tr_pgs_create_sql(struct tr_pgs_link *link, const struct tr_table
     return out->failed ? no_memory(err) : TR_OK;
 }
 
-static enum tr_status schema_exists(struct ddl *ddl, const char *schema, bool *found, struct tr_error *err)
+static enum tr_status schema_exists(struct ddl *ddl, const char *schema, bool *found,
+                                    struct tr_error *err)
 {
     const char *params[] = {schema};
     PGresult *result;
-    if (tr_pgs_query(ddl->link, "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", 1, params,
-                     "could not look for the target schema", &result, err) != TR_OK)
+    if (tr_pgs_query(ddl->link, "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", 1,
+                     params, "could not look for the target schema", &result, err) != TR_OK)
         return TR_FAIL;
     *found = PQntuples(result) > 0;
     PQclear(result);
@@ -164,7 +172,8 @@ static enum tr_status create_table(struct ddl *ddl, struct tr_error *err)
     return run_sql(ddl, err);
 }
 
-static enum tr_status add_column(struct ddl *ddl, const struct tr_column *column, struct tr_error *err)
+static enum tr_status add_column(struct ddl *ddl, const struct tr_column *column,
+                                 struct tr_error *err)
 {
     alter(ddl);
     tr_outbuf_lit(&ddl->sql, "ADD COLUMN IF NOT EXISTS ");
@@ -216,14 +225,18 @@ static bool names_are_done(const struct ddl *ddl)
     return told;
 }
 
-static const struct tr_column *before_column(const struct ddl *ddl, const struct tr_alter_item *item)
+static const struct tr_column *before_column(const struct ddl *ddl,
+                                             const struct tr_alter_item *item)
 {
-    return item->before_index < ddl->before->column_count ? &ddl->before->columns[item->before_index] : NULL;
+    return item->before_index < ddl->before->column_count
+               ? &ddl->before->columns[item->before_index]
+               : NULL;
 }
 
 static const struct tr_column *after_column(const struct ddl *ddl, const struct tr_alter_item *item)
 {
-    return item->after_index < ddl->after->column_count ? &ddl->after->columns[item->after_index] : NULL;
+    return item->after_index < ddl->after->column_count ? &ddl->after->columns[item->after_index]
+                                                        : NULL;
 }
 
 static enum tr_status bad_item(struct tr_error *err)
@@ -231,7 +244,8 @@ static enum tr_status bad_item(struct tr_error *err)
     return tr_fail(err, TR_E_INTERNAL, "a schema change names a column that is not there");
 }
 
-static enum tr_status drop_column(struct ddl *ddl, const struct tr_alter_item *item, struct tr_error *err)
+static enum tr_status drop_column(struct ddl *ddl, const struct tr_alter_item *item,
+                                  struct tr_error *err)
 {
     const struct tr_column *column = before_column(ddl, item);
     if (column == NULL)
@@ -242,7 +256,8 @@ static enum tr_status drop_column(struct ddl *ddl, const struct tr_alter_item *i
     return run_sql(ddl, err);
 }
 
-static enum tr_status rename_column(struct ddl *ddl, const char *from, const char *to, struct tr_error *err)
+static enum tr_status rename_column(struct ddl *ddl, const char *from, const char *to,
+                                    struct tr_error *err)
 {
     alter(ddl);
     tr_outbuf_lit(&ddl->sql, "RENAME COLUMN ");
@@ -252,8 +267,8 @@ static enum tr_status rename_column(struct ddl *ddl, const char *from, const cha
     return run_sql(ddl, err);
 }
 
-/* All renames: first every column to a temporary name, then to its new one. A column that is not there
- * under its old name but under its new one was renamed before. */
+/* All renames: first every column to a temporary name, then to its new one. A column that is not
+ * there under its old name but under its new one was renamed before. */
 static enum tr_status rename_columns(struct ddl *ddl, struct tr_error *err)
 {
     const struct tr_schema_change *change = ddl->event->change;
@@ -295,7 +310,8 @@ static void alter_column(struct ddl *ddl, const struct tr_column *column)
     tr_outbuf_byte(&ddl->sql, ' ');
 }
 
-static enum tr_status set_default(struct ddl *ddl, const struct tr_column *column, struct tr_error *err)
+static enum tr_status set_default(struct ddl *ddl, const struct tr_column *column,
+                                  struct tr_error *err)
 {
     if (can_be_identity(column) || column->generated)
         return TR_OK;
@@ -322,7 +338,8 @@ static enum tr_status try_type(struct ddl *ddl, const struct tr_column *column, 
     return run_sql(ddl, err);
 }
 
-static enum tr_status set_type(struct ddl *ddl, const struct tr_column *column, struct tr_error *err)
+static enum tr_status set_type(struct ddl *ddl, const struct tr_column *column,
+                               struct tr_error *err)
 {
     struct tr_outbuf type = {0};
     int at = tr_pgs_target_column(ddl->target, column->name);
@@ -337,10 +354,12 @@ static enum tr_status set_type(struct ddl *ddl, const struct tr_column *column, 
         status = run_sql(ddl, err);
     }
     if (status == TR_OK)
-        status = tr_pgs_exec(ddl->link, "SAVEPOINT tailrace_type", "could not set a savepoint", NULL, err);
+        status = tr_pgs_exec(ddl->link, "SAVEPOINT tailrace_type", "could not set a savepoint",
+                             NULL, err);
     if (status == TR_OK) {
         status = try_type(ddl, column, text, "", err);
-        if (status == TR_FAIL && tr_pgs_sqlstate_is(ddl->link, "42846")) { /* no cast: by its text */
+        if (status == TR_FAIL &&
+            tr_pgs_sqlstate_is(ddl->link, "42846")) { /* no cast: by its text */
             status = tr_pgs_exec(ddl->link, "ROLLBACK TO SAVEPOINT tailrace_type",
                                  "could not roll back", NULL, err);
             if (status == TR_OK)
@@ -353,7 +372,8 @@ static enum tr_status set_type(struct ddl *ddl, const struct tr_column *column, 
     return status;
 }
 
-static enum tr_status set_nullable(struct ddl *ddl, const struct tr_column *column, struct tr_error *err)
+static enum tr_status set_nullable(struct ddl *ddl, const struct tr_column *column,
+                                   struct tr_error *err)
 {
     if (column->generated)
         return TR_OK;
@@ -430,8 +450,9 @@ static enum tr_status alter_table(struct ddl *ddl, struct tr_error *err)
     if (!ddl->target->exists)
         return create_table(ddl, err);
     done = names_are_done(ddl);
-    if (!done && (alter_items(ddl, TR_ALTER_DROP_COLUMN, err) != TR_OK ||
-                  rename_columns(ddl, err) != TR_OK || describe(ddl, &ddl->after->id, err) != TR_OK))
+    if (!done &&
+        (alter_items(ddl, TR_ALTER_DROP_COLUMN, err) != TR_OK ||
+         rename_columns(ddl, err) != TR_OK || describe(ddl, &ddl->after->id, err) != TR_OK))
         return TR_FAIL;
     for (size_t i = 0; i < sizeof details / sizeof *details; i++) {
         if (alter_items(ddl, details[i], err) != TR_OK)
@@ -476,7 +497,8 @@ static enum tr_status rename_table(struct ddl *ddl, struct tr_error *err)
         return run_sql(ddl, err);
     }
     /* by a name that neither schema has */
-    tr_outbuf_printf(&ddl->sql, "ALTER TABLE %s RENAME TO tailrace_rename; ALTER TABLE ", ddl->target->quoted);
+    tr_outbuf_printf(&ddl->sql, "ALTER TABLE %s RENAME TO tailrace_rename; ALTER TABLE ",
+                     ddl->target->quoted);
     name(ddl, from_schema);
     tr_outbuf_lit(&ddl->sql, ".tailrace_rename SET SCHEMA ");
     name(ddl, to_schema);
@@ -518,7 +540,8 @@ static enum tr_status guarded(struct ddl *ddl, bool at_boundary, struct tr_error
     struct tr_pgs_writer *writer = ddl->writer;
     struct tr_error other;
     if (tr_pgs_writer_begin(writer, err) != TR_OK ||
-        tr_pgs_exec(ddl->link, "SAVEPOINT tailrace_ddl", "could not set a savepoint", NULL, err) != TR_OK)
+        tr_pgs_exec(ddl->link, "SAVEPOINT tailrace_ddl", "could not set a savepoint", NULL, err) !=
+            TR_OK)
         return TR_FAIL;
     enum tr_status status = tr_pgs_exec(
         ddl->link, "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tailrace ddl'))",
@@ -528,8 +551,8 @@ static enum tr_status guarded(struct ddl *ddl, bool at_boundary, struct tr_error
     if (status == TR_OK)
         status = change_target(ddl, err);
     if (status == TR_OK)
-        status = tr_pgs_exec(ddl->link, "RELEASE SAVEPOINT tailrace_ddl", "could not release a savepoint",
-                             NULL, err);
+        status = tr_pgs_exec(ddl->link, "RELEASE SAVEPOINT tailrace_ddl",
+                             "could not release a savepoint", NULL, err);
     if (status == TR_OK)
         return TR_OK;
     const char *undo = at_boundary ? "ROLLBACK" : "ROLLBACK TO SAVEPOINT tailrace_ddl";
@@ -541,9 +564,13 @@ static enum tr_status guarded(struct ddl *ddl, bool at_boundary, struct tr_error
     return TR_FAIL;
 }
 
-enum tr_status tr_pgs_ddl(struct tr_pgs_writer *writer, const struct tr_event *event, struct tr_error *err)
+enum tr_status tr_pgs_ddl(struct tr_pgs_writer *writer, const struct tr_event *event,
+                          struct tr_error *err)
 {
-    struct ddl ddl = {.writer = writer, .link = &writer->link, .event = event, .after = event->table,
+    struct ddl ddl = {.writer = writer,
+                      .link = &writer->link,
+                      .event = event,
+                      .after = event->table,
                       .before = event->change->before};
     bool at_boundary = !writer->in_transaction;
     enum tr_change_kind kind = event->change->kind;

@@ -1,7 +1,7 @@
 /* Which type a column gets on the target.
  *
- *   a type that PostgreSQL has built in: the same, with its modifiers, if the target's version has it;
- *   a base or range type of an extension (hstore, citext, vector): the same if the target has it;
+ *   a type that PostgreSQL has built in: the same, with its modifiers, if the target's version has
+ * it; a base or range type of an extension (hstore, citext, vector): the same if the target has it;
  *   an enum, composite, or anything the target lacks: text. An enum's labels may grow on the source
  *   without an event that tells so; text takes every label;
  *   a domain: its base type;
@@ -14,14 +14,16 @@
 #define FIRST_USER_OID 16384u /* FirstNormalObjectId of the server */
 #define TYPE_NAME_BYTES_MAX 256
 
-/* Type names come over the wire and go into SQL as they are: nothing but what a type is written with. */
+/* Type names come over the wire and go into SQL as they are: nothing but what a type is written
+ * with. */
 static bool is_type_name(const char *name)
 {
     if (strcmp(name, "\"char\"") == 0)
         return true;
     size_t len = strlen(name);
     return len > 0 && len < TYPE_NAME_BYTES_MAX &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ (),[]-") == len;
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ (),[]-") ==
+               len;
 }
 
 /* A name of the extension's own: quoted parts allowed, but nothing that could end the type. */
@@ -65,19 +67,22 @@ static void with_precision(struct tr_outbuf *out, const char *name, int32_t prec
 static void decimal(struct tr_outbuf *out, const struct tr_column *column)
 {
     tr_outbuf_lit(out, "numeric");
-    if (column->precision > 0 && column->precision <= 1000 && column->scale >= 0 && column->scale <= 1000)
+    if (column->precision > 0 && column->precision <= 1000 && column->scale >= 0 &&
+        column->scale <= 1000)
         tr_outbuf_printf(out, "(%d,%d)", (int)column->precision, (int)column->scale);
 }
 
 static void logical(struct tr_outbuf *out, enum tr_type type, const struct tr_column *column)
 {
     static const char *const names[TR_T_COUNT] = {
-        [TR_T_BOOLEAN] = "boolean", [TR_T_INT8] = "smallint",       [TR_T_INT16] = "smallint",
-        [TR_T_INT32] = "integer",   [TR_T_INT64] = "bigint",        [TR_T_UINT64] = "numeric(20,0)",
-        [TR_T_FLOAT32] = "real",    [TR_T_FLOAT64] = "double precision",
-        [TR_T_BYTES] = "bytea",     [TR_T_DATE] = "date",           [TR_T_INTERVAL] = "interval",
-        [TR_T_UUID] = "uuid",       [TR_T_JSON] = "json",           [TR_T_XML] = "xml",
-        [TR_T_MONEY] = "numeric",   [TR_T_POINT] = "point"};
+        [TR_T_BOOLEAN] = "boolean",   [TR_T_INT8] = "smallint",
+        [TR_T_INT16] = "smallint",    [TR_T_INT32] = "integer",
+        [TR_T_INT64] = "bigint",      [TR_T_UINT64] = "numeric(20,0)",
+        [TR_T_FLOAT32] = "real",      [TR_T_FLOAT64] = "double precision",
+        [TR_T_BYTES] = "bytea",       [TR_T_DATE] = "date",
+        [TR_T_INTERVAL] = "interval", [TR_T_UUID] = "uuid",
+        [TR_T_JSON] = "json",         [TR_T_XML] = "xml",
+        [TR_T_MONEY] = "numeric",     [TR_T_POINT] = "point"};
     switch (type) {
     case TR_T_DECIMAL:
         decimal(out, column);
@@ -117,9 +122,9 @@ enum tr_status tr_pgs_column_type(struct tr_pgs_link *link, const struct tr_colu
     bool built_in = column->source_type_id > 0 && column->source_type_id < FIRST_USER_OID;
     const char *name = column->source_type;
     bool usable = false;
-    bool try_it = name != NULL && (built_in ? is_type_name(name)
-                                            : column->source_type_id >= FIRST_USER_OID &&
-                                                  is_user_type_name(name));
+    bool try_it = name != NULL &&
+                  (built_in ? is_type_name(name)
+                            : column->source_type_id >= FIRST_USER_OID && is_user_type_name(name));
     if (try_it && look_up(link, name, &usable, err) != TR_OK)
         return TR_FAIL;
     if (usable) {

@@ -1,6 +1,6 @@
 /* COPY text format: fields separated by tabs, lines by newlines, \N is NULL; backslash, newline,
- * carriage return and tab are escaped (https://www.postgresql.org/docs/current/sql-copy.html). Array
- * literals: {a,"b c",NULL}, backslash and double quote are escaped within quotes
+ * carriage return and tab are escaped (https://www.postgresql.org/docs/current/sql-copy.html).
+ * Array literals: {a,"b c",NULL}, backslash and double quote are escaped within quotes
  * (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO). */
 #include "sink/postgres/encode.h"
 
@@ -210,8 +210,9 @@ bool tr_pgs_type_is_plain(enum tr_type type)
     }
 }
 
-/* The canonical forms of plain types hold no comma, brace, quote or backslash and do not begin or end
- * with a space; but a value of another origin might, and an empty one would be an error of syntax. */
+/* The canonical forms of plain types hold no comma, brace, quote or backslash and do not begin or
+ * end with a space; but a value of another origin might, and an empty one would be an error of
+ * syntax. */
 static bool looks_plain(const struct tr_cell *cell)
 {
     for (uint32_t i = 0; i < cell->len; i++) {

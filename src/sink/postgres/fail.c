@@ -1,9 +1,9 @@
 /* SQLSTATE → our code; one table, the class comes from the code's definition.
  * Meanings: https://www.postgresql.org/docs/current/errcodes-appendix.html
  *
- * The server's words often quote values ("Key (id)=(5) already exists", "invalid input syntax for type
- * integer: …"). For states marked `quotes_values` they are left out: only the names of constraint,
- * table and column, which the server sends as fields of their own, are told. */
+ * The server's words often quote values ("Key (id)=(5) already exists", "invalid input syntax for
+ * type integer: …"). For states marked `quotes_values` they are left out: only the names of
+ * constraint, table and column, which the server sends as fields of their own, are told. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -113,11 +113,15 @@ static void hint(enum tr_code code, const PGresult *result, struct tr_error *err
     const char *column = field(result, PG_DIAG_COLUMN_NAME);
     const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
     if (code == TR_E_PGSINK_NOT_NULL && *column != '\0')
-        (void)tr_hint(err, "ALTER TABLE \"%s\".\"%s\" ALTER COLUMN \"%s\" DROP NOT NULL; or give it a "
-                           "default", schema, table, column);
+        (void)tr_hint(err,
+                      "ALTER TABLE \"%s\".\"%s\" ALTER COLUMN \"%s\" DROP NOT NULL; or give it a "
+                      "default",
+                      schema, table, column);
     else if (code == TR_E_PGSINK_CONSTRAINT && *constraint != '\0')
-        (void)tr_hint(err, "ALTER TABLE \"%s\".\"%s\" DROP CONSTRAINT \"%s\"; if the source does not "
-                           "have it", schema, table, constraint);
+        (void)tr_hint(err,
+                      "ALTER TABLE \"%s\".\"%s\" DROP CONSTRAINT \"%s\"; if the source does not "
+                      "have it",
+                      schema, table, constraint);
     else
         (void)tr_hint(err, "%s", tr_error_info(code)->remedy);
 }
@@ -143,7 +147,8 @@ enum tr_status tr_pgs_fail(struct tr_pgs_link *link, const PGresult *result, con
     const struct sqlstate *known = find(state);
     names(result, where, sizeof where);
     if (known->quotes_values) {
-        (void)tr_fail(err, known->code, "%s: refused by the target (SQLSTATE %s%s)", doing, state, where);
+        (void)tr_fail(err, known->code, "%s: refused by the target (SQLSTATE %s%s)", doing, state,
+                      where);
     } else {
         one_line(field(result, PG_DIAG_MESSAGE_PRIMARY), text, sizeof text);
         (void)tr_fail(err, known->code, "%s: %s", doing, text);
@@ -159,7 +164,8 @@ static bool state_of_message(const char *text, char state[6])
 {
     for (const char *at = strstr(text, ":  "); at != NULL; at = strstr(at + 1, ":  ")) {
         size_t len = 0;
-        while (len < 5 && (isupper((unsigned char)at[3 + len]) || isdigit((unsigned char)at[3 + len])))
+        while (len < 5 &&
+               (isupper((unsigned char)at[3 + len]) || isdigit((unsigned char)at[3 + len])))
             len++;
         if (len == 5 && at[8] == ':') {
             memcpy(state, at + 3, 5);
@@ -175,7 +181,8 @@ static bool mentions_tls(const char *text)
     return strstr(text, "SSL") != NULL || strstr(text, "certificate") != NULL;
 }
 
-enum tr_status tr_pgs_fail_connect(struct tr_pgs_link *link, const char *where, struct tr_error *err)
+enum tr_status tr_pgs_fail_connect(struct tr_pgs_link *link, const char *where,
+                                   struct tr_error *err)
 {
     char text[384];
     const char *message = link->conn == NULL ? "out of memory" : PQerrorMessage(link->conn);

@@ -1,11 +1,11 @@
 /* Connections of the PostgreSQL sink.
  *
  * Sockets are non-blocking; every wait polls the socket and the sink's eventfd, so that interrupt()
- * ends it. Connecting goes in steps (PQconnectPoll) for the same reason, and because the verbosity must
- * be set before the first step (see fail.c).
+ * ends it. Connecting goes in steps (PQconnectPoll) for the same reason, and because the verbosity
+ * must be set before the first step (see fail.c).
  *
- * What a url may carry is a list of its own: `service`, `passfile`, `options` and the like would let a
- * pipeline file read other files of the machine or change the session. */
+ * What a url may carry is a list of its own: `service`, `passfile`, `options` and the like would
+ * let a pipeline file read other files of the machine or change the session. */
 #include "sink/postgres/link.h"
 
 #include <errno.h>
@@ -21,13 +21,31 @@
 #define APPLICATION_NAME_BYTES 64 /* NAMEDATALEN of the server */
 #define COPY_LINE_DIGITS_MAX 19
 
-static const char *const url_keywords[] = {
-    "host",       "hostaddr",    "port",        "user",     "password",
-    "dbname",     "sslmode",     "sslrootcert", "sslcert",  "sslkey",
-    "sslcrl",     "sslpassword", "sslsni",      "gssencmode", "channel_binding",
-    "target_session_attrs", "connect_timeout", "keepalives", "keepalives_idle",
-    "keepalives_interval", "keepalives_count", "tcp_user_timeout", "application_name",
-    "ssl_min_protocol_version", "ssl_max_protocol_version"};
+static const char *const url_keywords[] = {"host",
+                                           "hostaddr",
+                                           "port",
+                                           "user",
+                                           "password",
+                                           "dbname",
+                                           "sslmode",
+                                           "sslrootcert",
+                                           "sslcert",
+                                           "sslkey",
+                                           "sslcrl",
+                                           "sslpassword",
+                                           "sslsni",
+                                           "gssencmode",
+                                           "channel_binding",
+                                           "target_session_attrs",
+                                           "connect_timeout",
+                                           "keepalives",
+                                           "keepalives_idle",
+                                           "keepalives_interval",
+                                           "keepalives_count",
+                                           "tcp_user_timeout",
+                                           "application_name",
+                                           "ssl_min_protocol_version",
+                                           "ssl_max_protocol_version"};
 
 struct params {
     const char *keys[PARAMS_MAX + 1];
@@ -69,16 +87,18 @@ static bool url_keyword_allowed(const char *keyword)
     return false;
 }
 
-static enum tr_status set_from_url(struct params *params, const char *url, PQconninfoOption **parsed,
-                                   struct tr_error *err)
+static enum tr_status set_from_url(struct params *params, const char *url,
+                                   PQconninfoOption **parsed, struct tr_error *err)
 {
     char *message = NULL; /* may quote the url: not shown */
     *parsed = PQconninfoParse(url, &message);
     if (*parsed == NULL) {
         PQfreemem(message);
-        (void)tr_fail(err, TR_E_PGSINK_OPTION, "url of the PostgreSQL sink is not a connection URI");
-        return tr_hint(err, "write postgresql://user:password@host:5432/database?sslmode=verify-full "
-                            "and percent-encode special characters");
+        (void)tr_fail(err, TR_E_PGSINK_OPTION,
+                      "url of the PostgreSQL sink is not a connection URI");
+        return tr_hint(err,
+                       "write postgresql://user:password@host:5432/database?sslmode=verify-full "
+                       "and percent-encode special characters");
     }
     for (const PQconninfoOption *option = *parsed; option->keyword != NULL; option++) {
         if (option->val == NULL)
@@ -219,8 +239,10 @@ static enum tr_status check_server(struct tr_pgs_link *link, struct tr_error *er
 {
     link->server_version = PQserverVersion(link->conn);
     if (link->server_version < TR_PGS_SERVER_VERSION_MIN)
-        return tr_fail(err, TR_E_PGSINK_VERSION, "the target server is PostgreSQL %d.%d; 12 is the oldest "
-                       "that can be used", link->server_version / 10000, link->server_version % 10000);
+        return tr_fail(err, TR_E_PGSINK_VERSION,
+                       "the target server is PostgreSQL %d.%d; 12 is the oldest "
+                       "that can be used",
+                       link->server_version / 10000, link->server_version % 10000);
     const char *encoding = PQparameterStatus(link->conn, "server_encoding");
     if (encoding == NULL || strcmp(encoding, "UTF8") != 0) {
         (void)tr_fail(err, TR_E_PGSINK_ENCODING, "the target database's encoding is %s, not UTF8",
@@ -230,8 +252,8 @@ static enum tr_status check_server(struct tr_pgs_link *link, struct tr_error *er
     return TR_OK;
 }
 
-/* The planner's switches make every apply statement look keys up by index, whatever the statistics of
- * a table say that was empty a minute ago: see apply.c. */
+/* The planner's switches make every apply statement look keys up by index, whatever the statistics
+ * of a table say that was empty a minute ago: see apply.c. */
 static enum tr_status set_up_session(struct tr_pgs_link *link, const struct tr_pgs_options *options,
                                      enum tr_pgs_purpose purpose, struct tr_error *err)
 {
@@ -262,13 +284,15 @@ static enum tr_status set_up_session(struct tr_pgs_link *link, const struct tr_p
     if (sql.failed)
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the target session");
     else
-        status = tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not set up the target session", NULL, err);
+        status = tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not set up the target session",
+                             NULL, err);
     tr_outbuf_free(&sql);
-    /* A long statement ends soon after we are gone, so that its locks and our advisory lock are free for
-     * the next life. Servers on some platforms refuse the setting: then it ends later. */
+    /* A long statement ends soon after we are gone, so that its locks and our advisory lock are
+     * free for the next life. Servers on some platforms refuse the setting: then it ends later. */
     if (status == TR_OK && link->server_version >= 140000 &&
-        tr_pgs_exec(link, "SET client_connection_check_interval = 5000", "could not set up the session", NULL,
-                    err) != TR_OK && !tr_pgs_link_alive(link))
+        tr_pgs_exec(link, "SET client_connection_check_interval = 5000",
+                    "could not set up the session", NULL, err) != TR_OK &&
+        !tr_pgs_link_alive(link))
         status = TR_FAIL;
     return status;
 }
@@ -288,8 +312,11 @@ static enum tr_status set_replication_role(struct tr_pgs_link *link, int role, s
         return TR_FAIL;
     if (role == TR_PGS_ROLE_AUTO)
         return TR_OK;
-    return tr_hint(err, "GRANT SET ON PARAMETER session_replication_role TO %s; (PostgreSQL 15 or newer), "
-                        "or set session.replication.role to auto", PQuser(link->conn));
+    return tr_hint(
+        err,
+        "GRANT SET ON PARAMETER session_replication_role TO %s; (PostgreSQL 15 or newer), "
+        "or set session.replication.role to auto",
+        PQuser(link->conn));
 }
 
 enum tr_status tr_pgs_link_open(struct tr_pgs_link *link, const struct tr_pgs_options *options,
@@ -320,7 +347,8 @@ void tr_pgs_link_close(struct tr_pgs_link *link)
 /* ---- statements ---- */
 
 /* Sends what is queued. Reads meanwhile: a server that cannot send would not read either. */
-static enum tr_status flush_output(struct tr_pgs_link *link, const char *doing, struct tr_error *err)
+static enum tr_status flush_output(struct tr_pgs_link *link, const char *doing,
+                                   struct tr_error *err)
 {
     for (;;) {
         int left = PQflush(link->conn);
@@ -453,7 +481,8 @@ enum tr_status tr_pgs_copy_data(struct tr_pgs_link *link, const char *data, size
 }
 
 /* The context of a COPY error is "COPY table, line N…" in the server's language: the first number
- * behind the first comma. Table names with commas and digits are told apart by the last such place. */
+ * behind the first comma. Table names with commas and digits are told apart by the last such place.
+ */
 static uint64_t line_of(const PGresult *result)
 {
     const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
@@ -492,7 +521,8 @@ enum tr_status tr_pgs_copy_end(struct tr_pgs_link *link, long *rows, uint64_t *l
     }
 }
 
-enum tr_status tr_pgs_copy_read(struct tr_pgs_link *link, char **data, int *len, struct tr_error *err)
+enum tr_status tr_pgs_copy_read(struct tr_pgs_link *link, char **data, int *len,
+                                struct tr_error *err)
 {
     for (;;) {
         int got = PQgetCopyData(link->conn, data, 1);

@@ -1,6 +1,6 @@
-/* One connection to the target: connecting, statements, pipelines, COPY; and the mapping of SQLSTATEs
- * to our codes. A link belongs to one thread; every wait also watches wake_fd (the sink's eventfd),
- * which interrupt() makes readable for good. */
+/* One connection to the target: connecting, statements, pipelines, COPY; and the mapping of
+ * SQLSTATEs to our codes. A link belongs to one thread; every wait also watches wake_fd (the sink's
+ * eventfd), which interrupt() makes readable for good. */
 #ifndef TR_SINK_POSTGRES_LINK_H
 #define TR_SINK_POSTGRES_LINK_H
 
@@ -51,8 +51,8 @@ enum tr_status tr_pgs_link_open(struct tr_pgs_link *link, const struct tr_pgs_op
                                 enum tr_pgs_purpose purpose, struct tr_error *err) TR_WARN_UNUSED;
 void tr_pgs_link_close(struct tr_pgs_link *link);
 bool tr_pgs_link_alive(const struct tr_pgs_link *link);
-/* Runs SQL text (several statements allowed) and wants no rows; the last result's count of rows into
- * *rows unless NULL. `doing` begins the error message: "could not create the table". */
+/* Runs SQL text (several statements allowed) and wants no rows; the last result's count of rows
+ * into *rows unless NULL. `doing` begins the error message: "could not create the table". */
 enum tr_status tr_pgs_exec(struct tr_pgs_link *link, const char *sql, const char *doing, long *rows,
                            struct tr_error *err) TR_WARN_UNUSED;
 /* One statement with text parameters; *result is the caller's to PQclear. */
@@ -63,15 +63,16 @@ enum tr_status tr_pgs_query(struct tr_pgs_link *link, const char *sql, int param
 enum tr_status tr_pgs_next_result(struct tr_pgs_link *link, PGresult **result,
                                   struct tr_error *err) TR_WARN_UNUSED;
 /* COPY … FROM STDIN: begin, data…, end. After a failure of any of them the COPY is over. */
-enum tr_status tr_pgs_copy_begin(struct tr_pgs_link *link, const char *sql, struct tr_error *err)
-    TR_WARN_UNUSED;
+enum tr_status tr_pgs_copy_begin(struct tr_pgs_link *link, const char *sql,
+                                 struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_copy_data(struct tr_pgs_link *link, const char *data, size_t len,
                                 struct tr_error *err) TR_WARN_UNUSED;
 /* *line: the input line that the server's error names, 0 when none. */
 enum tr_status tr_pgs_copy_end(struct tr_pgs_link *link, long *rows, uint64_t *line,
                                struct tr_error *err) TR_WARN_UNUSED;
 /* Next row of a COPY … TO STDOUT; *data is to be freed with PQfreemem. TR_END after the last. */
-enum tr_status tr_pgs_copy_read(struct tr_pgs_link *link, char **data, int *len, struct tr_error *err);
+enum tr_status tr_pgs_copy_read(struct tr_pgs_link *link, char **data, int *len,
+                                struct tr_error *err);
 /* Appends "name" or 'literal' as the server quotes them. */
 void tr_pgs_identifier(struct tr_pgs_link *link, struct tr_outbuf *out, const char *name);
 void tr_pgs_literal(struct tr_pgs_link *link, struct tr_outbuf *out, const char *text);
@@ -95,11 +96,12 @@ enum tr_status tr_pgs_pipe_end(struct tr_pgs_link *link, struct tr_error *err) T
 void tr_pgs_stmt_free(struct tr_pgs_link *link, struct tr_pgs_stmt *stmt);
 
 /* ---- fail.c ---- */
-/* Fills err from a failed result (NULL: from the connection) and link->sqlstate. Values of rows never
- * get into it: for data errors the server's text is left out and only names are told. */
+/* Fills err from a failed result (NULL: from the connection) and link->sqlstate. Values of rows
+ * never get into it: for data errors the server's text is left out and only names are told. */
 enum tr_status tr_pgs_fail(struct tr_pgs_link *link, const PGresult *result, const char *doing,
                            struct tr_error *err);
-enum tr_status tr_pgs_fail_connect(struct tr_pgs_link *link, const char *where, struct tr_error *err);
+enum tr_status tr_pgs_fail_connect(struct tr_pgs_link *link, const char *where,
+                                   struct tr_error *err);
 bool tr_pgs_sqlstate_is(const struct tr_pgs_link *link, const char *prefix);
 
 #endif

@@ -1,13 +1,13 @@
 /* Loading the snapshot's rows.
  *
- * A table that is empty when its first row comes is loaded by COPY straight into it; raw lines of the
- * source go through as they are, neighbouring lines in one piece. A table that holds rows (a snapshot
- * that is resumed after a crash, a table that several sources are merged into) gets them by key, like
- * changes.
+ * A table that is empty when its first row comes is loaded by COPY straight into it; raw lines of
+ * the source go through as they are, neighbouring lines in one piece. A table that holds rows (a
+ * snapshot that is resumed after a crash, a table that several sources are merged into) gets them
+ * by key, like changes.
  *
  * A COPY stays open over calls and chunks until another statement is needed. Rows never follow an
- * uncommitted COMMIT event into the target: what is before it is committed first, so that flush() never
- * has to wait for the end of a chunk. */
+ * uncommitted COMMIT event into the target: what is before it is committed first, so that flush()
+ * never has to wait for the end of a chunk. */
 #include <string.h>
 
 #include "sink/postgres/encode.h"
@@ -102,7 +102,8 @@ static enum tr_status start(struct tr_pgs_writer *writer, struct tr_pgs_layout *
     const char *sql = tr_pgs_copy_sql(&writer->link, layout, shape);
     if (sql == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to load rows");
-    if (tr_pgs_writer_begin(writer, err) != TR_OK || tr_pgs_copy_begin(&writer->link, sql, err) != TR_OK)
+    if (tr_pgs_writer_begin(writer, err) != TR_OK ||
+        tr_pgs_copy_begin(&writer->link, sql, err) != TR_OK)
         return TR_FAIL;
     load->active = true;
     load->layout = layout;
@@ -129,7 +130,8 @@ static void note_line(struct tr_pgs_load *load, uint64_t seq)
     }
 }
 
-static enum tr_status add(struct tr_pgs_writer *writer, const struct tr_event *event, struct tr_error *err)
+static enum tr_status add(struct tr_pgs_writer *writer, const struct tr_event *event,
+                          struct tr_error *err)
 {
     struct tr_pgs_load *load = &writer->load;
     const struct tr_pgs_layout *layout = load->layout;
@@ -148,7 +150,8 @@ static enum tr_status add(struct tr_pgs_writer *writer, const struct tr_event *e
         return TR_FAIL;
     if (event->raw.ptr == NULL) {
         tr_pgs_copy_line(&load->out, event->after, load->shape->columns, load->shape->column_count);
-    } else if (!tr_pgs_cut_line(&load->out, event->raw, layout->target_column, layout->column_count)) {
+    } else if (!tr_pgs_cut_line(&load->out, event->raw, layout->target_column,
+                                layout->column_count)) {
         (void)tr_fail(err, TR_E_PGSINK_ROW_FORMAT, "a copied row of %s has not %u columns",
                       layout->target->quoted, layout->column_count);
         err->seq = event->seq;

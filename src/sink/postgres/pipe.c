@@ -1,10 +1,11 @@
-/* libpq's pipeline mode: many commands, one wait. https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
+/* libpq's pipeline mode: many commands, one wait.
+ * https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
  *
  * queue…; sync. Each queued command yields one result and a NULL; after a failure the rest yields
- * PGRES_PIPELINE_ABORTED; the sync yields PGRES_PIPELINE_SYNC. A statement is prepared by a command of
- * its own in front of its first run, and counts as prepared only when that command succeeded (prepared
- * statements survive a rollback). What is not yet sent lies in libpq's buffer: when it grows beyond
- * PIPE_SEND_BYTES it is pushed out. */
+ * PGRES_PIPELINE_ABORTED; the sync yields PGRES_PIPELINE_SYNC. A statement is prepared by a command
+ * of its own in front of its first run, and counts as prepared only when that command succeeded
+ * (prepared statements survive a rollback). What is not yet sent lies in libpq's buffer: when it
+ * grows beyond PIPE_SEND_BYTES it is pushed out. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

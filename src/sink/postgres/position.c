@@ -2,9 +2,9 @@
  *
  *   tailrace_position(pipeline, writer, item, value), primary key (pipeline, writer, item)
  *
- * Fencing: a writer holds a session-level advisory lock named after table, pipeline and writer. Reading
- * the marks takes the same lock for a moment. So a new process never reads positions while a session
- * of an earlier life (cut off in the middle of COMMIT) could still change them. */
+ * Fencing: a writer holds a session-level advisory lock named after table, pipeline and writer.
+ * Reading the marks takes the same lock for a moment. So a new process never reads positions while
+ * a session of an earlier life (cut off in the middle of COMMIT) could still change them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,8 @@ void tr_pgs_marks_free(struct tr_pgs_marks *marks)
 static struct tr_pgs_mark *place(struct tr_pgs_marks *marks, struct tr_slice key)
 {
     for (size_t i = marks->count; i-- > 0 && !marks->items[i].prefix;) {
-        if (strlen(marks->items[i].key) == key.len && memcmp(marks->items[i].key, key.ptr, key.len) == 0)
+        if (strlen(marks->items[i].key) == key.len &&
+            memcmp(marks->items[i].key, key.ptr, key.len) == 0)
             return &marks->items[i];
     }
     if (marks->count == marks->capacity) {
@@ -64,7 +65,8 @@ enum tr_status tr_pgs_marks_add(struct tr_pgs_marks *marks, const struct tr_mark
                                 struct tr_error *err)
 {
     struct tr_slice key = mark->key;
-    if (key.len == 0 || key.len > TR_MARK_KEY_BYTES_MAX || mark->value.len > TR_MARK_VALUE_BYTES_MAX)
+    if (key.len == 0 || key.len > TR_MARK_KEY_BYTES_MAX ||
+        mark->value.len > TR_MARK_VALUE_BYTES_MAX)
         return tr_fail(err, TR_E_INTERNAL, "a source gave a mark that cannot be stored");
     bool prefix = key.ptr[key.len - 1] == '*';
     if (prefix)
@@ -81,38 +83,56 @@ enum tr_status tr_pgs_marks_add(struct tr_pgs_marks *marks, const struct tr_mark
     return TR_OK;
 }
 
-static void mark_sql(struct tr_pgs_writer *writer, const struct tr_pgs_mark *mark, struct tr_outbuf *sql)
+static enum tr_status queue_upsert(struct tr_pgs_writer *writer, const char *const *params,
+                                   uint32_t tag, struct tr_error *err)
 {
-    tr_outbuf_clear(sql);
-    if (mark->prefix || *mark->value == '\0') {
-        tr_outbuf_lit(sql, "DELETE FROM ");
-        tr_pgs_position_name(writer->sink, &writer->link, sql);
-        tr_outbuf_lit(sql, " WHERE pipeline = $1 AND writer = $2 AND ");
-        tr_outbuf_str(sql, mark->prefix ? "pg_catalog.starts_with(item, $3)" : "item = $3");
-        return;
+    struct tr_pgs_stmt *stmt = &writer->mark_upsert;
+    if (stmt->sql == NULL) {
+        struct tr_outbuf sql = {0};
+        tr_outbuf_lit(&sql, "INSERT INTO ");
+        tr_pgs_position_name(writer->sink, &writer->link, &sql);
+        tr_outbuf_lit(&sql,
+                      " (pipeline, writer, item, value) VALUES ($1, $2, $3, $4)"
+                      " ON CONFLICT (pipeline, writer, item) DO UPDATE SET value = EXCLUDED.value");
+        const char *text = tr_outbuf_cstr(&sql);
+        stmt->sql = sql.failed ? NULL : strdup(text);
+        stmt->param_count = 4;
+        tr_outbuf_free(&sql);
+        if (stmt->sql == NULL)
+            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
     }
-    tr_outbuf_lit(sql, "INSERT INTO ");
+    return tr_pgs_pipe_stmt(&writer->link, stmt, params, tag, err);
+}
+
+static enum tr_status queue_delete(struct tr_pgs_writer *writer, bool prefix,
+                                   const char *const *params, uint32_t tag, struct tr_error *err)
+{
+    struct tr_outbuf *sql = &writer->sql;
+    tr_outbuf_clear(sql);
+    tr_outbuf_lit(sql, "DELETE FROM ");
     tr_pgs_position_name(writer->sink, &writer->link, sql);
-    tr_outbuf_lit(sql, " (pipeline, writer, item, value) VALUES ($1, $2, $3, $4)"
-                       " ON CONFLICT (pipeline, writer, item) DO UPDATE SET value = EXCLUDED.value");
+    tr_outbuf_lit(sql, " WHERE pipeline = $1 AND writer = $2 AND ");
+    tr_outbuf_str(sql, prefix ? "pg_catalog.starts_with(item, $3)" : "item = $3");
+    const char *text = tr_outbuf_cstr(sql);
+    if (sql->failed)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
+    return tr_pgs_pipe_sql(&writer->link, text, 3, params, tag, err);
 }
 
 enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag, struct tr_error *err)
 {
     char number[16];
+    enum tr_status status = TR_OK;
     (void)snprintf(number, sizeof number, "%u", writer->partition);
-    for (size_t i = 0; i < writer->marks.count; i++) {
+    for (size_t i = 0; i < writer->marks.count && status == TR_OK; i++) {
         const struct tr_pgs_mark *mark = &writer->marks.items[i];
-        bool deletes = mark->prefix || *mark->value == '\0';
         const char *params[] = {writer->sink->pipeline_name, number, mark->key, mark->value};
-        mark_sql(writer, mark, &writer->sql);
-        const char *sql = tr_outbuf_cstr(&writer->sql);
-        if (writer->sql.failed)
-            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
-        if (tr_pgs_pipe_sql(&writer->link, sql, deletes ? 3 : 4, params, tag, err) != TR_OK)
-            return TR_FAIL;
+        if (mark->prefix || *mark->value == '\0')
+            status = queue_delete(writer, mark->prefix, params, tag, err);
+        else
+            status = queue_upsert(writer, params, tag, err);
     }
-    return TR_OK;
+    return status;
 }
 
 /* ---- the table ---- */
@@ -131,8 +151,8 @@ static enum tr_status exists(struct tr_pgs_sink *sink, bool *found, struct tr_er
     return TR_OK;
 }
 
-/* The advisory lock keeps two pipelines from making it at the same time: IF NOT EXISTS alone can fail
- * on the catalog's unique indexes. */
+/* The advisory lock keeps two pipelines from making it at the same time: IF NOT EXISTS alone can
+ * fail on the catalog's unique indexes. */
 enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink, struct tr_error *err)
 {
     struct tr_pgs_link *link = &sink->control;
@@ -142,7 +162,9 @@ enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink, struct tr_error 
         return TR_FAIL;
     if (found)
         return TR_OK;
-    tr_outbuf_lit(&sql, "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tailrace ddl'));");
+    tr_outbuf_lit(
+        &sql,
+        "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tailrace ddl'));");
     if (strcmp(sink->position_schema, "public") != 0) {
         tr_outbuf_lit(&sql, "CREATE SCHEMA IF NOT EXISTS ");
         tr_pgs_identifier(link, &sql, sink->position_schema);
@@ -156,15 +178,18 @@ enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink, struct tr_error 
     if (sql.failed)
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the position table");
     else
-        status = tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not create the position table", NULL, err);
+        status = tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not create the position table",
+                             NULL, err);
     if (status == TR_FAIL) {
         struct tr_error ignored;
         if (tr_pgs_link_alive(link) &&
             tr_pgs_exec(link, "ROLLBACK", "could not roll back", NULL, &ignored) != TR_OK)
             tr_pgs_link_close(link);
         if (err->code == TR_E_PGSINK_PRIVILEGE)
-            (void)tr_hint(err, "GRANT CREATE ON SCHEMA \"%s\" TO the role, or name another one by "
-                               "position.schema", sink->position_schema);
+            (void)tr_hint(err,
+                          "GRANT CREATE ON SCHEMA \"%s\" TO the role, or name another one by "
+                          "position.schema",
+                          sink->position_schema);
     }
     tr_outbuf_free(&sql);
     return status;
@@ -182,8 +207,8 @@ static void lock_key(const struct tr_pgs_sink *sink, unsigned partition, char *b
     (void)snprintf(buf, buf_size, "%lld", (long long)XXH3_64bits(text, (size_t)len));
 }
 
-enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link *link, unsigned partition,
-                                    struct tr_error *err)
+enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
+                                    unsigned partition, struct tr_error *err)
 {
     char key[32];
     const char *params[] = {key};
@@ -191,8 +216,8 @@ enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link
     lock_key(sink, partition, key, sizeof key);
     for (;;) {
         PGresult *result;
-        if (tr_pgs_query(link, "SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)", 1, params,
-                         "could not lock the pipeline's position", &result, err) != TR_OK)
+        if (tr_pgs_query(link, "SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8)", 1,
+                         params, "could not lock the pipeline's position", &result, err) != TR_OK)
             return TR_FAIL;
         bool locked = *PQgetvalue(result, 0, 0) == 't';
         PQclear(result);
@@ -204,9 +229,12 @@ enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link
     }
     (void)tr_fail(err, TR_E_PGSINK_PIPELINE_BUSY,
                   "another session of pipeline %s is connected to the target", sink->pipeline_name);
-    return tr_hint(err, "stop the other process, or: SELECT pg_terminate_backend(pid) FROM pg_locks WHERE "
-                        "locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32 | "
-                        "objid::bigint) = %s;", key);
+    return tr_hint(
+        err,
+        "stop the other process, or: SELECT pg_terminate_backend(pid) FROM pg_locks WHERE "
+        "locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32 | "
+        "objid::bigint) = %s;",
+        key);
 }
 
 enum tr_status tr_pgs_position_unlock(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
@@ -225,7 +253,8 @@ enum tr_status tr_pgs_position_unlock(struct tr_pgs_sink *sink, struct tr_pgs_li
 
 /* ---- reading and removing ---- */
 
-enum tr_status tr_pgs_position_load(struct tr_pgs_sink *sink, struct tr_state *marks, struct tr_error *err)
+enum tr_status tr_pgs_position_load(struct tr_pgs_sink *sink, struct tr_state *marks,
+                                    struct tr_error *err)
 {
     struct tr_outbuf sql = {0};
     const char *params[] = {sink->pipeline_name};

@@ -1,6 +1,6 @@
-/* Reading a target table back in key order, for verify. Each scan has a connection of its own, because
- * a COPY occupies it; a few are kept for the next scan. Text keys order by bytes. Values come in the
- * canonical text of event.h: the session's settings are those that it names. */
+/* Reading a target table back in key order, for verify. Each scan has a connection of its own,
+ * because a COPY occupies it; a few are kept for the next scan. Text keys order by bytes. Values
+ * come in the canonical text of event.h: the session's settings are those that it names. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +51,8 @@ static void select_list(struct tr_scan *scan, const struct tr_table *table,
     }
 }
 
-static void order_by(struct tr_scan *scan, const struct tr_table *table, const struct tr_pgs_target *target,
-                     struct tr_outbuf *sql)
+static void order_by(struct tr_scan *scan, const struct tr_table *table,
+                     const struct tr_pgs_target *target, struct tr_outbuf *sql)
 {
     uint16_t count = table->key_count > 0 ? table->key_count : table->column_count;
     for (uint16_t i = 0; i < count; i++) {
@@ -67,11 +67,12 @@ static void order_by(struct tr_scan *scan, const struct tr_table *table, const s
     }
 }
 
-static enum tr_status check_columns(const struct tr_table *table, const struct tr_pgs_target *target,
-                                    struct tr_error *err)
+static enum tr_status check_columns(const struct tr_table *table,
+                                    const struct tr_pgs_target *target, struct tr_error *err)
 {
     if (!target->exists)
-        return tr_fail(err, TR_E_PGSINK_TABLE_MISSING, "target table %s does not exist", target->quoted);
+        return tr_fail(err, TR_E_PGSINK_TABLE_MISSING, "target table %s does not exist",
+                       target->quoted);
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (tr_pgs_target_column(target, table->columns[i].name) < 0)
             return tr_fail(err, TR_E_PGSINK_COLUMN_MISSING, "target table %s has no column \"%s\"",
@@ -81,8 +82,9 @@ static enum tr_status check_columns(const struct tr_table *table, const struct t
 }
 
 static enum tr_status start_single(struct tr_scan *scan, const struct tr_table *table,
-                                   const struct tr_pgs_target *target, const struct tr_cell *key_cells,
-                                   struct tr_outbuf *sql, struct tr_error *err)
+                                   const struct tr_pgs_target *target,
+                                   const struct tr_cell *key_cells, struct tr_outbuf *sql,
+                                   struct tr_error *err)
 {
     const char *params[TR_PGS_KEY_COLUMNS_MAX];
     if (table->key_count == 0 || table->key_count > TR_PGS_KEY_COLUMNS_MAX)
@@ -100,8 +102,8 @@ static enum tr_status start_single(struct tr_scan *scan, const struct tr_table *
     const char *text = tr_outbuf_cstr(sql);
     if (sql->failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a scan");
-    return tr_pgs_query(&scan->link, text, table->key_count, params, "could not read a row", &scan->single,
-                        err);
+    return tr_pgs_query(&scan->link, text, table->key_count, params, "could not read a row",
+                        &scan->single, err);
 }
 
 static enum tr_status start(struct tr_scan *scan, const struct tr_table *table,
@@ -137,8 +139,9 @@ cleanup:
     return status;
 }
 
-static enum tr_status scan_open(void *self, const struct tr_table *table, const struct tr_cell *key_cells,
-                                struct tr_scan **out, struct tr_error *err)
+static enum tr_status scan_open(void *self, const struct tr_table *table,
+                                const struct tr_cell *key_cells, struct tr_scan **out,
+                                struct tr_error *err)
 {
     struct tr_pgs_sink *sink = self;
     struct tr_scan *scan = calloc(1, sizeof *scan);
@@ -171,17 +174,18 @@ static enum tr_status next_single(struct tr_scan *scan, const struct tr_cell **c
         return TR_END;
     for (int i = 0; i < scan->column_count; i++) {
         bool null = PQgetisnull(scan->single, scan->single_row, i);
-        scan->cells[i] = (struct tr_cell){
-            .ptr = PQgetvalue(scan->single, scan->single_row, i),
-            .len = (uint32_t)PQgetlength(scan->single, scan->single_row, i),
-            .state = null ? TR_CELL_NULL : TR_CELL_TEXT};
+        scan->cells[i] =
+            (struct tr_cell){.ptr = PQgetvalue(scan->single, scan->single_row, i),
+                             .len = (uint32_t)PQgetlength(scan->single, scan->single_row, i),
+                             .state = null ? TR_CELL_NULL : TR_CELL_TEXT};
     }
     scan->single_row++;
     *cells = scan->cells;
     return TR_OK;
 }
 
-static enum tr_status scan_next(struct tr_scan *scan, const struct tr_cell **cells, struct tr_error *err)
+static enum tr_status scan_next(struct tr_scan *scan, const struct tr_cell **cells,
+                                struct tr_error *err)
 {
     char *data = NULL;
     int len;
@@ -197,7 +201,8 @@ static enum tr_status scan_next(struct tr_scan *scan, const struct tr_cell **cel
     tr_arena_reset(&scan->arena);
     if (!tr_pgs_split_line((struct tr_slice){data, (size_t)len}, scan->cells, scan->column_count,
                            &scan->arena))
-        status = tr_fail(err, TR_E_PGSINK_ROW_FORMAT, "the target sent a row of another number of columns");
+        status = tr_fail(err, TR_E_PGSINK_ROW_FORMAT,
+                         "the target sent a row of another number of columns");
     PQfreemem(data);
     *cells = scan->cells;
     return status;
@@ -215,9 +220,10 @@ static enum tr_status scan_position(void *self, uint64_t *position, struct tr_er
     tr_pgs_position_name(sink, &sink->control, &sql);
     tr_outbuf_lit(&sql, " WHERE pipeline = $1 AND item = 'lsn' ORDER BY writer");
     const char *text = tr_outbuf_cstr(&sql);
-    enum tr_status status = sql.failed ? tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the position")
-                                       : tr_pgs_query(&sink->control, text, 1, params,
-                                                      "could not read the position", &result, err);
+    enum tr_status status = sql.failed
+                                ? tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the position")
+                                : tr_pgs_query(&sink->control, text, 1, params,
+                                               "could not read the position", &result, err);
     unsigned high = 0, low = 0;
     if (status == TR_OK && PQntuples(result) > 0 &&
         sscanf(PQgetvalue(result, 0, 0), "%8X/%8X", &high, &low) != 2)

@@ -11,8 +11,8 @@
 enum tr_status tr_pgs_sink_link(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
                                 enum tr_pgs_purpose purpose, struct tr_error *err)
 {
-    enum tr_status status = tr_pgs_link_open(link, sink->options, sink->sslmode_given, sink->pipeline_name,
-                                             sink->wake_fd, purpose, err);
+    enum tr_status status = tr_pgs_link_open(link, sink->options, sink->sslmode_given,
+                                             sink->pipeline_name, sink->wake_fd, purpose, err);
     if (status != TR_OK)
         tr_pgs_link_close(link);
     return status;
@@ -21,8 +21,10 @@ enum tr_status tr_pgs_sink_link(struct tr_pgs_sink *sink, struct tr_pgs_link *li
 enum tr_status tr_pgs_sink_control(struct tr_pgs_sink *sink, struct tr_error *err)
 {
     /* libpq learns only from a statement that an idle connection was cut */
-    if (tr_pgs_link_alive(&sink->control) && PQtransactionStatus(sink->control.conn) == PQTRANS_IDLE) {
-        if (tr_pgs_exec(&sink->control, "SELECT 1", "could not use the connection", NULL, err) == TR_OK)
+    if (tr_pgs_link_alive(&sink->control) &&
+        PQtransactionStatus(sink->control.conn) == PQTRANS_IDLE) {
+        if (tr_pgs_exec(&sink->control, "SELECT 1", "could not use the connection", NULL, err) ==
+            TR_OK)
             return TR_OK;
         if (err->code == TR_E_INTERRUPTED)
             return TR_FAIL;
@@ -116,7 +118,8 @@ static enum tr_status sink_load_marks(void *self, struct tr_state *marks, struct
     return status;
 }
 
-static enum tr_status sink_drop(void *self, tr_report_fn report, void *report_ctx, struct tr_error *err)
+static enum tr_status sink_drop(void *self, tr_report_fn report, void *report_ctx,
+                                struct tr_error *err)
 {
     struct tr_pgs_sink *sink = self;
     if (tr_pgs_sink_control(sink, err) != TR_OK)
@@ -139,7 +142,8 @@ const struct tr_sink_ops tr_sink_postgres = {
             TR_CAP_RAW_PGCOPY,
     .options = tr_pgs_option_table,
     .options_size = sizeof(struct tr_pgs_options),
-    .summary = "PostgreSQL 12 to 18: COPY for the snapshot, set-wise upserts, position stored with the rows",
+    .summary = "PostgreSQL 12 to 18: COPY for the snapshot, set-wise upserts, position stored with "
+               "the rows",
     .open = sink_open,
     .validate = tr_pgs_validate,
     .load_marks = sink_load_marks,

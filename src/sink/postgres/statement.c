@@ -8,9 +8,10 @@
  *   UPDATE t SET b = s.c1 FROM unnest($1::int4[], $2::text[]) AS s(c0, c1) WHERE t.a = s.c0
  *   DELETE FROM t USING unnest($1::int4[]) AS s(c0) WHERE t.a = s.c0
  *
- * A type whose array cannot travel so (arrays themselves: unnest would flatten them; composites, which it
- * would spread over columns; box, whose delimiter is not the comma) goes as text[] and is cast per row. Casts name types without modifiers:
- * the assignment then checks length and precision, where an explicit cast to varchar(3) would cut. */
+ * A type whose array cannot travel so (arrays themselves: unnest would flatten them; composites,
+ * which it would spread over columns; box, whose delimiter is not the comma) goes as text[] and is
+ * cast per row. Casts name types without modifiers: the assignment then checks length and
+ * precision, where an explicit cast to varchar(3) would cut. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,18 +106,20 @@ static void where_key_set(struct tr_pgs_link *link, const struct tr_pgs_layout *
     }
 }
 
-static void where_key_row(struct tr_pgs_link *link, const struct tr_pgs_layout *layout, unsigned first,
-                          struct tr_outbuf *out)
+static void where_key_row(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                          unsigned first, struct tr_outbuf *out)
 {
     tr_outbuf_lit(out, " WHERE ");
     for (uint16_t i = 0; i < layout->key_count; i++) {
         tr_outbuf_str(out, i > 0 ? " AND t." : "t.");
         name_of(link, layout, layout->key_columns[i], out);
-        tr_outbuf_printf(out, " = $%u::%s", first + i, column_of(layout, layout->key_columns[i])->type);
+        tr_outbuf_printf(out, " = $%u::%s", first + i,
+                         column_of(layout, layout->key_columns[i])->type);
     }
 }
 
-static void delete_set(struct tr_pgs_link *link, const struct tr_pgs_layout *layout, struct tr_outbuf *out)
+static void delete_set(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                       struct tr_outbuf *out)
 {
     tr_outbuf_printf(out, "DELETE FROM %s AS t USING ", layout->target->quoted);
     unnest(layout, (const uint16_t *const[2]){layout->key_columns, NULL},
@@ -158,7 +161,8 @@ static void insert_set(struct tr_pgs_link *link, const struct tr_pgs_layout *lay
     unnest(layout, (const uint16_t *const[2]){shape->columns, NULL},
            (const uint16_t[2]){shape->column_count, 0}, out);
     if (!layout->has_arbiter && layout->key_count > 0) {
-        tr_outbuf_printf(out, " WHERE NOT EXISTS (SELECT 1 FROM %s AS t WHERE ", layout->target->quoted);
+        tr_outbuf_printf(out, " WHERE NOT EXISTS (SELECT 1 FROM %s AS t WHERE ",
+                         layout->target->quoted);
         for (uint16_t i = 0; i < layout->key_count; i++) {
             uint16_t number = 0;
             while (number < shape->column_count && shape->columns[number] != layout->key_columns[i])
@@ -246,8 +250,8 @@ static void update_row(struct tr_pgs_link *link, const struct tr_pgs_layout *lay
 }
 
 static struct tr_pgs_stmt *slot(struct tr_pgs_layout *layout, struct tr_pgs_shape *shape,
-                                enum tr_pgs_statement_kind kind, bool key_changed, bool insert_missing,
-                                int *param_count)
+                                enum tr_pgs_statement_kind kind, bool key_changed,
+                                bool insert_missing, int *param_count)
 {
     uint16_t assigned;
     switch (kind) {
@@ -377,7 +381,8 @@ void tr_pgs_keyless_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *la
             tr_outbuf_lit(out, " IS NULL");
             continue;
         }
-        const char *cast = compares_as_text(layout->table->columns[i].type) ? "::pg_catalog.text" : "";
+        const char *cast =
+            compares_as_text(layout->table->columns[i].type) ? "::pg_catalog.text" : "";
         tr_outbuf_printf(out, "%s = $%u::%s%s", cast, ++number, column->type, cast);
     }
     tr_outbuf_lit(out, " LIMIT 1) AS r WHERE t.ctid = r.c AND t.tableoid = r.o");

@@ -30,13 +30,16 @@ static enum tr_status read_relation(struct tr_pgs_link *link, struct tr_pgs_targ
                                     struct tr_error *err)
 {
     static const char sql[] =
-        "SELECT c.oid, c.relkind, c.relrowsecurity AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')"
-        " AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+        "SELECT c.oid, c.relkind, c.relrowsecurity AND NOT pg_catalog.pg_has_role(c.relowner, "
+        "'USAGE')"
+        " AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = "
+        "current_user)"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r','p','v','m','f')";
     const char *params[] = {target->schema, target->table};
     PGresult *result;
-    if (tr_pgs_query(link, sql, 2, params, "could not read the target's catalog", &result, err) != TR_OK)
+    if (tr_pgs_query(link, sql, 2, params, "could not read the target's catalog", &result, err) !=
+        TR_OK)
         return TR_FAIL;
     target->exists = PQntuples(result) == 1;
     if (target->exists) {
@@ -55,7 +58,8 @@ static enum tr_status read_columns(struct tr_pgs_link *link, struct tr_pgs_targe
         "SELECT a.attname,"
         " pg_catalog.quote_ident(tn.nspname) || '.' || pg_catalog.quote_ident(t.typname),"
         " pg_catalog.quote_ident(an.nspname) || '.' || pg_catalog.quote_ident(at.typname),"
-        " pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.pg_get_expr(d.adbin, d.adrelid),"
+        " pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.pg_get_expr(d.adbin, "
+        "d.adrelid),"
         " a.attgenerated <> '', a.attidentity <> '', a.attidentity = 'a', a.attnotnull,"
         " t.typcollation <> 0"
         " FROM pg_catalog.pg_attribute a"
@@ -69,7 +73,8 @@ static enum tr_status read_columns(struct tr_pgs_link *link, struct tr_pgs_targe
         " ORDER BY a.attnum";
     const char *params[] = {target->oid};
     PGresult *result;
-    if (tr_pgs_query(link, sql, 1, params, "could not read the target's columns", &result, err) != TR_OK)
+    if (tr_pgs_query(link, sql, 1, params, "could not read the target's columns", &result, err) !=
+        TR_OK)
         return TR_FAIL;
     int count = PQntuples(result);
     struct tr_pgs_column *columns = tr_arena_alloc(
@@ -111,14 +116,16 @@ static enum tr_status read_indexes(struct tr_pgs_link *link, struct tr_pgs_targe
     static const char sql[] =
         "SELECT i.indisprimary, i.indimmediate, ic.relname, k.place, a.attname"
         " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid"
-        " CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, place)"
+        " CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS "
+        "k(attnum, place)"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
         " WHERE i.indrelid = $1::pg_catalog.oid AND i.indisunique AND i.indisvalid"
         " AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts"
         " ORDER BY i.indisprimary DESC, i.indexrelid, k.place";
     const char *params[] = {target->oid};
     PGresult *result;
-    if (tr_pgs_query(link, sql, 1, params, "could not read the target's indexes", &result, err) != TR_OK)
+    if (tr_pgs_query(link, sql, 1, params, "could not read the target's indexes", &result, err) !=
+        TR_OK)
         return TR_FAIL;
     int rows = PQntuples(result);
     enum tr_status status = TR_OK;
@@ -145,8 +152,9 @@ cleanup:
     return status;
 }
 
-/* Triggers that fire for our role, on the table and its partitions. Foreign keys are internal triggers
- * on both tables; deferrable unique constraints have one too, which does not matter here. */
+/* Triggers that fire for our role, on the table and its partitions. Foreign keys are internal
+ * triggers on both tables; deferrable unique constraints have one too, which does not matter here.
+ */
 static enum tr_status read_triggers(struct tr_pgs_link *link, struct tr_pgs_target *target,
                                     struct tr_error *err)
 {
@@ -159,7 +167,8 @@ static enum tr_status read_triggers(struct tr_pgs_link *link, struct tr_pgs_targ
         " ORDER BY g.tgisinternal, g.tgname";
     const char *params[] = {target->oid, link->replica_role ? "R" : "O"};
     PGresult *result;
-    if (tr_pgs_query(link, sql, 2, params, "could not read the target's triggers", &result, err) != TR_OK)
+    if (tr_pgs_query(link, sql, 2, params, "could not read the target's triggers", &result, err) !=
+        TR_OK)
         return TR_FAIL;
     for (int i = 0; i < PQntuples(result); i++) {
         if (true_at(result, i, 0)) {
@@ -255,9 +264,9 @@ static enum tr_status place_columns(struct tr_pgs_layout *layout, struct tr_erro
         if (at < 0) {
             (void)tr_fail(err, TR_E_PGSINK_COLUMN_MISSING, "target table %s has no column \"%s\"",
                           target->quoted, table->columns[i].name);
-            return tr_hint(err, "ALTER TABLE %s ADD COLUMN \"%s\" %s;", target->quoted,
-                           table->columns[i].name,
-                           table->columns[i].source_type == NULL ? "text" : table->columns[i].source_type);
+            return tr_hint(
+                err, "ALTER TABLE %s ADD COLUMN \"%s\" %s;", target->quoted, table->columns[i].name,
+                table->columns[i].source_type == NULL ? "text" : table->columns[i].source_type);
         }
         layout->target_column[i] = target->columns[at].generated ? -1 : at;
         if (target->columns[at].generated)
@@ -277,8 +286,9 @@ static enum tr_status place_key(struct tr_pgs_layout *layout, struct tr_error *e
     for (uint16_t i = 0; i < layout->key_count; i++) {
         columns[i] = layout->target_column[layout->key_columns[i]];
         if (columns[i] < 0)
-            return tr_fail(err, TR_E_PGSINK_SCHEMA, "key column \"%s\" of target table %s is generated there",
-                           layout->table->columns[layout->key_columns[i]].name, layout->target->quoted);
+            return tr_fail(
+                err, TR_E_PGSINK_SCHEMA, "key column \"%s\" of target table %s is generated there",
+                layout->table->columns[layout->key_columns[i]].name, layout->target->quoted);
         if (layout->target->columns[columns[i]].identity_always)
             layout->identity_key = true;
     }
@@ -359,7 +369,8 @@ static bool is_key(const struct tr_pgs_layout *layout, uint16_t column)
     return false;
 }
 
-static struct tr_pgs_shape *shape_new(const struct tr_pgs_layout *layout, const struct tr_cell *cells)
+static struct tr_pgs_shape *shape_new(const struct tr_pgs_layout *layout,
+                                      const struct tr_cell *cells)
 {
     struct tr_pgs_shape *shape = calloc(1, sizeof *shape);
     size_t columns = (size_t)layout->column_count + 1;
@@ -382,7 +393,8 @@ static struct tr_pgs_shape *shape_new(const struct tr_pgs_layout *layout, const 
         if (layout->target_column[i] < 0)
             continue;
         shape->columns[shape->column_count++] = i;
-        if (!is_key(layout, i) && !layout->target->columns[layout->target_column[i]].identity_always)
+        if (!is_key(layout, i) &&
+            !layout->target->columns[layout->target_column[i]].identity_always)
             shape->set_columns[shape->set_count++] = i;
     }
     return shape;

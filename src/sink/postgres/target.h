@@ -1,12 +1,11 @@
 /* What a target table is on the server, and how a source table's columns lie in it.
  *
  *   target   one table of the target database, as its catalog says
- *   layout   one way in which rows arrive for it: which source column is which target column, and the
- *            key. Source tables that agree in that (shards merged by a route) share one layout, so that
+ *   layout   one way in which rows arrive for it: which source column is which target column, and
+ * the key. Source tables that agree in that (shards merged by a route) share one layout, so that
  *            their changes can be merged.
- *   shape    which of a layout's columns a row brings (a TOAST value may be missing); each shape has its
- *            own statements.
- * All belong to one writer and are used by its thread only. */
+ *   shape    which of a layout's columns a row brings (a TOAST value may be missing); each shape
+ * has its own statements. All belong to one writer and are used by its thread only. */
 #ifndef TR_SINK_POSTGRES_TARGET_H
 #define TR_SINK_POSTGRES_TARGET_H
 
@@ -18,9 +17,9 @@
 
 struct tr_pgs_column {
     const char *name;
-    const char *type;       /* schema-qualified, quoted, without modifiers */
-    const char *array_type; /* of its array; NULL: values travel as text[] and are cast */
-    const char *pretty;     /* format_type, for messages and comparisons */
+    const char *type;        /* schema-qualified, quoted, without modifiers */
+    const char *array_type;  /* of its array; NULL: values travel as text[] and are cast */
+    const char *pretty;      /* format_type, for messages and comparisons */
     const char *default_sql; /* NULL: none */
     bool generated, identity, identity_always, not_null, collatable;
 };
@@ -55,11 +54,11 @@ struct tr_pgs_target {
     /* the writer's */
     enum tr_pgs_load_mode load;
     uint64_t load_source_id;
-    unsigned no_copy_applies;  /* a COPY met existing keys: use ON CONFLICT for that many applies */
-    unsigned ordered_applies;  /* a set-wise apply failed: go row by row for that many applies */
-    const void *apply_layout;  /* the layout that the apply under way has seen */
+    unsigned no_copy_applies; /* a COPY met existing keys: use ON CONFLICT for that many applies */
+    unsigned ordered_applies; /* a set-wise apply failed: go row by row for that many applies */
+    const void *apply_layout; /* the layout that the apply under way has seen */
     uint64_t apply_number;
-    bool apply_mixed;          /* … and there was a second one */
+    bool apply_mixed; /* … and there was a second one */
     bool missing_logged;
 };
 
@@ -80,12 +79,13 @@ struct tr_pgs_layout {
     struct tr_pgs_target *target;
     const struct tr_table *table; /* the first that had it; a reference */
     uint16_t column_count, key_count;
-    int32_t *target_column; /* per source column: index on the target, -1: generated there, left out */
+    int32_t
+        *target_column; /* per source column: index on the target, -1: generated there, left out */
     const uint16_t *key_columns;
-    bool has_arbiter;       /* a unique index on exactly the key: ON CONFLICT works */
-    bool identity_key;      /* a key column is GENERATED ALWAYS AS IDENTITY */
+    bool has_arbiter;  /* a unique index on exactly the key: ON CONFLICT works */
+    bool identity_key; /* a key column is GENERATED ALWAYS AS IDENTITY */
     bool overriding;
-    bool dropped_columns;   /* some target_column is -1: raw lines must be cut */
+    bool dropped_columns; /* some target_column is -1: raw lines must be cut */
     size_t bits_words;
     struct tr_pgs_shape *shapes;
     uint32_t shape_count;
@@ -131,12 +131,13 @@ enum tr_status tr_pgs_statement(struct tr_pgs_link *link, struct tr_pgs_layout *
                                 bool key_changed, bool insert_missing, struct tr_pgs_stmt **out,
                                 struct tr_error *err) TR_WARN_UNUSED;
 /* Columns that UPDATE_ROW without insert_missing assigns. */
-const uint16_t *tr_pgs_assigned(const struct tr_pgs_shape *shape, bool key_changed, uint16_t *count);
+const uint16_t *tr_pgs_assigned(const struct tr_pgs_shape *shape, bool key_changed,
+                                uint16_t *count);
 const char *tr_pgs_copy_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
                             struct tr_pgs_shape *shape); /* NULL: no memory */
-/* Appends the statement that updates (shape != NULL) or deletes one row of a table without key, found
- * by all columns of `before`; parameters: the shape's set_columns, then the columns of `before` that are
- * TEXT, in order. */
+/* Appends the statement that updates (shape != NULL) or deletes one row of a table without key,
+ * found by all columns of `before`; parameters: the shape's set_columns, then the columns of
+ * `before` that are TEXT, in order. */
 void tr_pgs_keyless_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
                         const struct tr_pgs_shape *shape, const struct tr_cell *before,
                         struct tr_outbuf *out);

@@ -1,5 +1,5 @@
-/* Preflight of the target: what would fail, what would be slow, and the SQL that mends each. Reads the
- * catalog only. */
+/* Preflight of the target: what would fail, what would be slow, and the SQL that mends each. Reads
+ * the catalog only. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@ struct check {
     struct tr_outbuf message, remedy;
 };
 
-static void report(struct check *check, enum tr_severity severity, enum tr_code code, const char *object)
+static void report(struct check *check, enum tr_severity severity, enum tr_code code,
+                   const char *object)
 {
     struct tr_finding finding = {.severity = severity,
                                  .code = code,
@@ -27,12 +28,12 @@ static void report(struct check *check, enum tr_severity severity, enum tr_code 
     tr_outbuf_clear(&check->remedy);
 }
 
-static enum tr_status ask(struct check *check, const char *sql, int param_count, const char *const *params,
-                          bool *yes, struct tr_error *err)
+static enum tr_status ask(struct check *check, const char *sql, int param_count,
+                          const char *const *params, bool *yes, struct tr_error *err)
 {
     PGresult *result;
-    if (tr_pgs_query(check->link, sql, param_count, params, "could not check the target", &result, err) !=
-        TR_OK)
+    if (tr_pgs_query(check->link, sql, param_count, params, "could not check the target", &result,
+                     err) != TR_OK)
         return TR_FAIL;
     *yes = PQntuples(result) > 0 && *PQgetvalue(result, 0, 0) == 't';
     PQclear(result);
@@ -42,15 +43,17 @@ static enum tr_status ask(struct check *check, const char *sql, int param_count,
 static enum tr_status check_server(struct check *check, struct tr_error *err)
 {
     bool standby, may_set = false;
-    tr_outbuf_printf(&check->message, "PostgreSQL %d, connected as %s", check->link->server_version / 10000,
-                     PQuser(check->link->conn));
+    tr_outbuf_printf(&check->message, "PostgreSQL %d, connected as %s",
+                     check->link->server_version / 10000, PQuser(check->link->conn));
     report(check, TR_INFO, TR_E_NONE, PQdb(check->link->conn));
-    if (ask(check, "SELECT pg_catalog.pg_is_in_recovery() OR"
-                   " pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool",
+    if (ask(check,
+            "SELECT pg_catalog.pg_is_in_recovery() OR"
+            " pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool",
             0, NULL, &standby, err) != TR_OK)
         return TR_FAIL;
     if (standby) {
-        tr_outbuf_lit(&check->message, "the target takes no writes: a standby, or read-only by default");
+        tr_outbuf_lit(&check->message,
+                      "the target takes no writes: a standby, or read-only by default");
         tr_outbuf_lit(&check->remedy, "connect to the primary");
         report(check, TR_ERROR_SEVERITY, TR_E_PGSINK_READ_ONLY, PQdb(check->link->conn));
     }
@@ -79,8 +82,8 @@ static enum tr_status check_schema(struct check *check, const char *schema, cons
 {
     const char *params[] = {schema};
     bool found, may_create;
-    if (ask(check, "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1", 1, params, &found,
-            err) != TR_OK)
+    if (ask(check, "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1", 1, params,
+            &found, err) != TR_OK)
         return TR_FAIL;
     const char *sql = found ? "SELECT pg_catalog.has_schema_privilege($1, 'CREATE')"
                             : "SELECT pg_catalog.has_database_privilege("
@@ -109,7 +112,8 @@ static enum tr_status check_position(struct check *check, struct tr_error *err)
             " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
             2, params, &found, err) != TR_OK)
         return TR_FAIL;
-    return found ? TR_OK : check_schema(check, check->sink->position_schema, "the position table", err);
+    return found ? TR_OK
+                 : check_schema(check, check->sink->position_schema, "the position table", err);
 }
 
 static enum tr_status check_privileges(struct check *check, const struct tr_pgs_target *target,
@@ -119,8 +123,8 @@ static enum tr_status check_privileges(struct check *check, const struct tr_pgs_
     for (size_t i = 0; i < sizeof privileges / sizeof *privileges; i++) {
         const char *params[] = {target->oid, privileges[i]};
         bool has;
-        if (ask(check, "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, $2)", 2, params, &has,
-                err) != TR_OK)
+        if (ask(check, "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, $2)", 2, params,
+                &has, err) != TR_OK)
             return TR_FAIL;
         if (has)
             continue;
@@ -159,15 +163,17 @@ static enum tr_status check_columns(struct check *check, const struct tr_table *
         }
         const char *params[] = {tr_outbuf_cstr(&type), target->columns[at].type};
         bool same;
-        if (ask(check, "SELECT pg_catalog.to_regtype($1) IS NOT DISTINCT FROM pg_catalog.to_regtype($2)", 2,
-                params, &same, err) != TR_OK) {
+        if (ask(check,
+                "SELECT pg_catalog.to_regtype($1) IS NOT DISTINCT FROM pg_catalog.to_regtype($2)",
+                2, params, &same, err) != TR_OK) {
             tr_outbuf_free(&type);
             return TR_FAIL;
         }
         if (!same && !target->columns[at].generated) {
-            tr_outbuf_printf(&check->message, "column \"%s\" is %s on the target and %s on the source: "
-                             "values are converted by their text", column->name,
-                             target->columns[at].pretty, tr_outbuf_cstr(&type));
+            tr_outbuf_printf(&check->message,
+                             "column \"%s\" is %s on the target and %s on the source: "
+                             "values are converted by their text",
+                             column->name, target->columns[at].pretty, tr_outbuf_cstr(&type));
             report(check, TR_WARNING, TR_E_PGSINK_TYPE, object);
         }
     }
@@ -184,9 +190,10 @@ static void check_extra_columns(struct check *check, const struct tr_table *tabl
         if (tr_table_column(table, column->name) >= 0 || !column->not_null || column->generated ||
             column->identity || column->default_sql != NULL)
             continue;
-        tr_outbuf_printf(&check->message,
-                         "column \"%s\" is NOT NULL without default and the source does not have it",
-                         column->name);
+        tr_outbuf_printf(
+            &check->message,
+            "column \"%s\" is NOT NULL without default and the source does not have it",
+            column->name);
         tr_outbuf_printf(&check->remedy, "ALTER TABLE %s ALTER COLUMN ", target->quoted);
         tr_pgs_identifier(check->link, &check->remedy, column->name);
         tr_outbuf_lit(&check->remedy, " DROP NOT NULL;");
@@ -194,13 +201,14 @@ static void check_extra_columns(struct check *check, const struct tr_table *tabl
     }
 }
 
-static void check_key(struct check *check, const struct tr_table *table, const struct tr_pgs_target *target,
-                      const char *object)
+static void check_key(struct check *check, const struct tr_table *table,
+                      const struct tr_pgs_target *target, const char *object)
 {
     int32_t columns[TR_PGS_KEY_COLUMNS_MAX];
     if (table->key_count == 0) {
-        tr_outbuf_lit(&check->message, "the table has no key: an UPDATE or DELETE finds its row by all "
-                                       "columns, which reads the target table");
+        tr_outbuf_lit(&check->message,
+                      "the table has no key: an UPDATE or DELETE finds its row by all "
+                      "columns, which reads the target table");
         report(check, TR_WARNING, TR_E_PGSINK_NO_UNIQUE_KEY, object);
         return;
     }
@@ -209,7 +217,8 @@ static void check_key(struct check *check, const struct tr_table *table, const s
     if (table->key_count > TR_PGS_KEY_COLUMNS_MAX ||
         tr_pgs_target_index(target, columns, table->key_count) != NULL)
         return;
-    tr_outbuf_lit(&check->message, "the target has no unique index on the key: rows are found by reading it");
+    tr_outbuf_lit(&check->message,
+                  "the target has no unique index on the key: rows are found by reading it");
     tr_outbuf_printf(&check->remedy, "ALTER TABLE %s ADD PRIMARY KEY (", target->quoted);
     for (uint16_t i = 0; i < table->key_count; i++) {
         if (i > 0)
@@ -220,20 +229,26 @@ static void check_key(struct check *check, const struct tr_table *table, const s
     report(check, TR_WARNING, TR_E_PGSINK_NO_UNIQUE_KEY, object);
 }
 
-static void check_triggers(struct check *check, const struct tr_pgs_target *target, const char *object)
+static void check_triggers(struct check *check, const struct tr_pgs_target *target,
+                           const char *object)
 {
     if (!target->foreign_keys && !target->user_triggers)
         return;
-    tr_outbuf_printf(&check->message, "%s%s fire for this role: changes go row by row, in the order of "
-                     "the source", target->foreign_keys ? "foreign keys" : "",
-                     !target->user_triggers ? "" : target->foreign_keys ? " and triggers" : "triggers");
+    tr_outbuf_printf(&check->message,
+                     "%s%s fire for this role: changes go row by row, in the order of "
+                     "the source",
+                     target->foreign_keys ? "foreign keys" : "",
+                     !target->user_triggers ? ""
+                     : target->foreign_keys ? " and triggers"
+                                            : "triggers");
     tr_outbuf_lit(&check->remedy, "GRANT SET ON PARAMETER session_replication_role TO ");
     tr_pgs_identifier(check->link, &check->remedy, PQuser(check->link->conn));
     tr_outbuf_lit(&check->remedy, "; (PostgreSQL 15 or newer) if they need not fire");
     report(check, target->foreign_keys ? TR_WARNING : TR_INFO, TR_E_PGSINK_ORDERED, object);
 }
 
-static enum tr_status check_table(struct check *check, const struct tr_table *table, struct tr_error *err)
+static enum tr_status check_table(struct check *check, const struct tr_table *table,
+                                  struct tr_error *err)
 {
     const char *schema = tr_pgs_schema_of(check->sink, &table->id);
     struct tr_pgs_target *target = NULL;
@@ -252,7 +267,8 @@ static enum tr_status check_table(struct check *check, const struct tr_table *ta
             report(check, TR_INFO, TR_E_NONE, object);
         }
     } else if (!target->exists) {
-        tr_outbuf_lit(&check->message, "the table does not exist and table.create.enabled is false");
+        tr_outbuf_lit(&check->message,
+                      "the table does not exist and table.create.enabled is false");
         status = tr_pgs_create_sql(check->link, table, target->quoted, &check->remedy, err);
         if (status == TR_OK) {
             tr_outbuf_byte(&check->remedy, ';');
@@ -270,7 +286,8 @@ static enum tr_status check_table(struct check *check, const struct tr_table *ta
         check_key(check, table, target, object);
         check_triggers(check, target, object);
         if (target->row_security) {
-            tr_outbuf_lit(&check->message, "row-level security applies to the role: rows would be hidden");
+            tr_outbuf_lit(&check->message,
+                          "row-level security applies to the role: rows would be hidden");
             tr_outbuf_lit(&check->remedy, "ALTER ROLE ");
             tr_pgs_identifier(check->link, &check->remedy, PQuser(check->link->conn));
             tr_outbuf_lit(&check->remedy, " BYPASSRLS;");
@@ -285,8 +302,8 @@ enum tr_status tr_pgs_validate(void *self, const struct tr_table *const *tables,
                                tr_report_fn report_fn, void *report_ctx, struct tr_error *err)
 {
     struct tr_pgs_sink *sink = self;
-    struct check check = {.sink = sink, .link = &sink->control, .report = report_fn,
-                          .report_ctx = report_ctx};
+    struct check check = {
+        .sink = sink, .link = &sink->control, .report = report_fn, .report_ctx = report_ctx};
     enum tr_status status = tr_pgs_sink_control(sink, err);
     if (status == TR_OK)
         status = check_server(&check, err);

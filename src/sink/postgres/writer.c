@@ -2,19 +2,19 @@
  *
  *   changes   c, u, d: buffered. At a COMMIT event the buffer gets a boundary. Several source
  *             transactions gather until flush(), apply.batch.rows or apply.batch.bytes.
- *   commit    applies what is before the boundary, stores the marks, COMMIT; then durable_seq is the
- *             boundary's. What lies behind it moves to the front of a fresh buffer.
- *   large     a buffer that is full in the middle of a source transaction is applied without COMMIT
- *             (`beyond`), after what is before the boundary was committed. So the open transaction holds
- *             either whole source transactions, or the pieces of one that has not ended; memory stays
+ *   commit    applies what is before the boundary, stores the marks, COMMIT; then durable_seq is
+ * the boundary's. What lies behind it moves to the front of a fresh buffer. large     a buffer that
+ * is full in the middle of a source transaction is applied without COMMIT
+ *             (`beyond`), after what is before the boundary was committed. So the open transaction
+ * holds either whole source transactions, or the pieces of one that has not ended; memory stays
  *             flat, and flush() never waits for its end.
  *   load      READ rows go straight into a COPY of the open transaction (load.c).
  *   schema    settles everything first. At a boundary CREATE TABLE commits at once, so that an idle
  *             pipeline holds no locks; every other change commits with the marks that follow it.
  *
- * After a failure the writer is not usable (except for a refused schema change): closing it makes the
- * server roll back, and the engine begins again at the stored marks. A connection that is lost in COMMIT
- * leaves the outcome open; the marks tell it. */
+ * After a failure the writer is not usable (except for a refused schema change): closing it makes
+ * the server roll back, and the engine begins again at the stored marks. A connection that is lost
+ * in COMMIT leaves the outcome open; the marks tell it. */
 #include "sink/postgres/writer.h"
 
 #include <stdio.h>
@@ -38,9 +38,11 @@ const char *tr_pgs_schema_of(const struct tr_pgs_sink *sink, const struct tr_tab
     return id->schema != NULL && *id->schema != '\0' ? id->schema : "public";
 }
 
-static struct tr_pgs_map *map_slot(struct tr_pgs_map *maps, uint32_t capacity, const struct tr_table *table)
+static struct tr_pgs_map *map_slot(struct tr_pgs_map *maps, uint32_t capacity,
+                                   const struct tr_table *table)
 {
-    uint32_t at = (uint32_t)(((uintptr_t)table >> 5) * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (capacity - 1);
+    uint32_t at =
+        (uint32_t)(((uintptr_t)table >> 5) * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (capacity - 1);
     while (maps[at].table != NULL && maps[at].table != table)
         at = (at + 1) & (capacity - 1);
     return &maps[at];
@@ -70,7 +72,8 @@ static enum tr_status fail_missing(struct tr_pgs_writer *writer, const struct tr
     struct tr_outbuf sql = {0};
     struct tr_error other;
     if (target->exists) {
-        (void)tr_fail(err, TR_E_PGSINK_TABLE_KIND, "target %s is not a table that takes rows", target->quoted);
+        (void)tr_fail(err, TR_E_PGSINK_TABLE_KIND, "target %s is not a table that takes rows",
+                      target->quoted);
         return tr_hint(err, "%s", tr_error_info(TR_E_PGSINK_TABLE_KIND)->remedy);
     }
     (void)tr_fail(err, TR_E_PGSINK_TABLE_MISSING, "target table %s does not exist", target->quoted);
@@ -123,7 +126,8 @@ enum tr_status tr_pgs_writer_layout(struct tr_pgs_writer *writer, const struct t
     struct tr_pgs_map *map = map_slot(writer->maps, writer->map_capacity, table);
     if (map->table == NULL) {
         struct tr_pgs_layout *layout;
-        if (tr_pgs_load_end(writer, err) != TR_OK || target_of(writer, table, &target, err) != TR_OK)
+        if (tr_pgs_load_end(writer, err) != TR_OK ||
+            target_of(writer, table, &target, err) != TR_OK)
             return TR_FAIL;
         for (layout = writer->layouts; layout != NULL; layout = layout->next) {
             if (layout->target == target && tr_pgs_layout_fits(layout, table))
@@ -144,7 +148,8 @@ enum tr_status tr_pgs_writer_layout(struct tr_pgs_writer *writer, const struct t
     return TR_OK;
 }
 
-/* Maps are few and forgotten only at schema changes: rebuilding the table keeps the probing simple. */
+/* Maps are few and forgotten only at schema changes: rebuilding the table keeps the probing simple.
+ */
 static void forget_maps(struct tr_pgs_writer *writer, const struct tr_pgs_target *target)
 {
     struct tr_pgs_map *old = writer->maps;
@@ -208,8 +213,8 @@ enum tr_status tr_pgs_writer_begin(struct tr_pgs_writer *writer, struct tr_error
 {
     if (writer->in_transaction)
         return TR_OK;
-    if (tr_pgs_exec(&writer->link, writer->link.replica_role ? TR_PGS_BEGIN
-                                                             : TR_PGS_BEGIN ";" TR_PGS_DEFER,
+    if (tr_pgs_exec(&writer->link,
+                    writer->link.replica_role ? TR_PGS_BEGIN : TR_PGS_BEGIN ";" TR_PGS_DEFER,
                     "could not begin a transaction", NULL, err) != TR_OK)
         return TR_FAIL;
     writer->in_transaction = true;
@@ -231,8 +236,7 @@ static void note_commit(void *ctx, uint32_t tag, long rows, const char *command)
 static enum tr_status queue_commit(struct tr_pgs_writer *writer, struct tr_error *err)
 {
     struct tr_pgs_link *link = &writer->link;
-    if (!writer->in_transaction &&
-        tr_pgs_pipe_sql(link, TR_PGS_BEGIN, 0, NULL, 0, err) != TR_OK)
+    if (!writer->in_transaction && tr_pgs_pipe_sql(link, TR_PGS_BEGIN, 0, NULL, 0, err) != TR_OK)
         return TR_FAIL;
     if (tr_pgs_marks_queue(writer, 0, err) != TR_OK)
         return TR_FAIL;
@@ -249,7 +253,8 @@ static enum tr_status store_and_commit(struct tr_pgs_writer *writer, struct tr_e
         tr_pgs_pipe_sync(&writer->link, note_commit, &result, NULL, err) != TR_OK)
         return TR_FAIL;
     if (!result.committed)
-        return tr_fail(err, TR_E_INTERNAL, "the target rolled a transaction back that had not failed");
+        return tr_fail(err, TR_E_INTERNAL,
+                       "the target rolled a transaction back that had not failed");
     if (TR_FAILPOINT("sink.postgres.after_commit") != 0)
         return tr_fail(err, TR_E_PGSINK_CONNECTION_LOST, "failpoint sink.postgres.after_commit");
     writer->in_transaction = false;
@@ -287,7 +292,8 @@ enum tr_status tr_pgs_writer_commit(struct tr_pgs_writer *writer, struct tr_erro
         return tr_fail(err, TR_E_INTERNAL, "a transaction holds parts of two source transactions");
     if (tr_pgs_load_end(writer, err) != TR_OK || tr_pgs_apply(writer, count, err) != TR_OK)
         return TR_FAIL;
-    if ((writer->in_transaction || writer->marks.count > 0) && store_and_commit(writer, err) != TR_OK)
+    if ((writer->in_transaction || writer->marks.count > 0) &&
+        store_and_commit(writer, err) != TR_OK)
         return TR_FAIL;
     tr_pgs_marks_clear(&writer->marks);
     writer->durable_seq = writer->boundary_seq;
@@ -357,8 +363,8 @@ static enum tr_status write_truncates(struct tr_pgs_writer *writer, const struct
                                       size_t count, size_t *taken, struct tr_error *err)
 {
     size_t run = 1;
-    while (run < count && events[run].op == TR_OP_TRUNCATE && events[run].txn_id == events[0].txn_id &&
-           events[run].flags == events[0].flags)
+    while (run < count && events[run].op == TR_OP_TRUNCATE &&
+           events[run].txn_id == events[0].txn_id && events[run].flags == events[0].flags)
         run++;
     *taken = run;
     if (tr_pgs_writer_settle(writer, err) != TR_OK ||
@@ -416,7 +422,8 @@ enum tr_status tr_pgs_writer_write(void *self, const struct tr_event *events, si
 enum tr_status tr_pgs_writer_flush(void *self, int timeout_ms, struct tr_error *err)
 {
     struct tr_pgs_writer *writer = self;
-    (void)timeout_ms; /* a statement that waits for a lock is bounded by lock.timeout and interrupt() */
+    (void)timeout_ms; /* a statement that waits for a lock is bounded by lock.timeout and
+                         interrupt() */
     if (writer->failed)
         return tr_fail(err, TR_E_INTERNAL, "the PostgreSQL writer was used after it failed");
     enum tr_status status = tr_pgs_writer_commit(writer, err);
@@ -454,7 +461,8 @@ enum tr_status tr_pgs_writer_open(void *self, unsigned partition, void **out, st
     struct tr_pgs_sink *sink = self;
     *out = NULL;
     if (partition != 0) {
-        (void)tr_fail(err, TR_E_PGSINK_PARTITION, "the PostgreSQL sink was asked for a second writer");
+        (void)tr_fail(err, TR_E_PGSINK_PARTITION,
+                      "the PostgreSQL sink was asked for a second writer");
         return tr_hint(err, "%s", tr_error_info(TR_E_PGSINK_PARTITION)->remedy);
     }
     struct tr_pgs_writer *writer = calloc(1, sizeof *writer);
@@ -485,6 +493,7 @@ void tr_pgs_writer_close(void *self)
         return;
     tr_pgs_link_close(&writer->link);
     forget_target(writer, NULL);
+    tr_pgs_stmt_free(NULL, &writer->mark_upsert);
     free(writer->maps);
     tr_pgs_changes_free(&writer->changes);
     tr_pgs_changes_free(&writer->spare);

@@ -1,5 +1,5 @@
-/* The PostgreSQL sink's inside: the sink (shared, immutable after open, but for its control link) and
- * the writer (one thread). See writer.c for the state machine. */
+/* The PostgreSQL sink's inside: the sink (shared, immutable after open, but for its control link)
+ * and the writer (one thread). See writer.c for the state machine. */
 #ifndef TR_SINK_POSTGRES_WRITER_H
 #define TR_SINK_POSTGRES_WRITER_H
 
@@ -14,7 +14,7 @@ struct tr_pgs_sink {
     bool checking;
     char *pipeline_name;
     const char *position_schema, *position_table;
-    int wake_fd;              /* eventfd: readable for good after interrupt() */
+    int wake_fd;                /* eventfd: readable for good after interrupt() */
     struct tr_pgs_link control; /* marks, preflight; opened by open */
     struct tr_pgs_link idle_scans[TR_PGS_SCAN_LINKS_KEPT];
     unsigned idle_scan_count;
@@ -31,7 +31,7 @@ struct tr_pgs_marks {
     struct tr_arena arena;
 };
 
-struct tr_pgs_map { /* source table (schema version) → layout */
+struct tr_pgs_map {               /* source table (schema version) → layout */
     const struct tr_table *table; /* reference held; NULL: free slot */
     struct tr_pgs_layout *layout;
 };
@@ -71,10 +71,11 @@ struct tr_pgs_writer {
     struct tr_pgs_map last_map;
 
     struct tr_pgs_changes changes, spare;
-    size_t boundary_count;  /* changes before the last COMMIT event */
-    uint64_t boundary_seq;  /* of the last COMMIT event */
+    size_t boundary_count; /* changes before the last COMMIT event */
+    uint64_t boundary_seq; /* of the last COMMIT event */
     uint64_t durable_seq;
     struct tr_pgs_marks marks;
+    struct tr_pgs_stmt mark_upsert;
 
     bool in_transaction;
     bool beyond; /* the open transaction holds something behind the last COMMIT event */
@@ -93,32 +94,42 @@ struct tr_pgs_writer {
 /* ---- writer.c ---- */
 /* The layout of a table of the events; describes the target at first sight. */
 enum tr_status tr_pgs_writer_layout(struct tr_pgs_writer *writer, const struct tr_table *table,
-                                    struct tr_pgs_layout **out, struct tr_error *err) TR_WARN_UNUSED;
-/* Forgets what is known of the target named by an ID (it changed). Nothing may be buffered for it. */
+                                    struct tr_pgs_layout **out,
+                                    struct tr_error *err) TR_WARN_UNUSED;
+/* Forgets what is known of the target named by an ID (it changed). Nothing may be buffered for it.
+ */
 void tr_pgs_writer_forget(struct tr_pgs_writer *writer, const struct tr_table_id *id);
 /* The target's schema for an ID: the option, the ID's, or public. */
 const char *tr_pgs_schema_of(const struct tr_pgs_sink *sink, const struct tr_table_id *id);
-enum tr_status tr_pgs_writer_begin(struct tr_pgs_writer *writer, struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_writer_begin(struct tr_pgs_writer *writer,
+                                   struct tr_error *err) TR_WARN_UNUSED;
 /* Everything up to the last COMMIT event into the target, durable. */
-enum tr_status tr_pgs_writer_commit(struct tr_pgs_writer *writer, struct tr_error *err) TR_WARN_UNUSED;
-/* Commits what may be committed and applies the rest: after it nothing is buffered, no COPY is open. */
-enum tr_status tr_pgs_writer_settle(struct tr_pgs_writer *writer, struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_writer_commit(struct tr_pgs_writer *writer,
+                                    struct tr_error *err) TR_WARN_UNUSED;
+/* Commits what may be committed and applies the rest: after it nothing is buffered, no COPY is
+ * open. */
+enum tr_status tr_pgs_writer_settle(struct tr_pgs_writer *writer,
+                                    struct tr_error *err) TR_WARN_UNUSED;
 /* How a transaction begins; the same text in a pipeline and alone. */
 #define TR_PGS_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 #define TR_PGS_DEFER "SET CONSTRAINTS ALL DEFERRED"
 
 /* ---- apply.c ---- */
 /* Applies changes [0, count) in the open transaction, or opens one. */
-enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count, struct tr_error *err) TR_WARN_UNUSED;
-enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_event *events, size_t count,
-                               struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count,
+                            struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_event *events,
+                               size_t count, struct tr_error *err) TR_WARN_UNUSED;
 
 /* ---- load.c ---- */
-/* One READ event: copied straight in (*merge false), or to be buffered like a change (*merge true). */
+/* One READ event: copied straight in (*merge false), or to be buffered like a change (*merge true).
+ */
 enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
-                               const struct tr_event *event, bool *merge, struct tr_error *err) TR_WARN_UNUSED;
+                               const struct tr_event *event, bool *merge,
+                               struct tr_error *err) TR_WARN_UNUSED;
 /* Before the memory of the events is gone. */
-enum tr_status tr_pgs_load_detach(struct tr_pgs_writer *writer, struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_load_detach(struct tr_pgs_writer *writer,
+                                  struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_load_end(struct tr_pgs_writer *writer, struct tr_error *err) TR_WARN_UNUSED;
 
 /* ---- ddl.c ---- */
@@ -139,19 +150,22 @@ void tr_pgs_marks_clear(struct tr_pgs_marks *marks);
 enum tr_status tr_pgs_marks_add(struct tr_pgs_marks *marks, const struct tr_mark *mark,
                                 struct tr_error *err) TR_WARN_UNUSED;
 /* Queues the statements that store them. */
-enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag, struct tr_error *err) TR_WARN_UNUSED;
-enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink, struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag,
+                                  struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink,
+                                      struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_position_load(struct tr_pgs_sink *sink, struct tr_state *marks,
                                     struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_position_drop(struct tr_pgs_sink *sink, tr_report_fn report, void *report_ctx,
                                     struct tr_error *err) TR_WARN_UNUSED;
 /* Holds the pipeline's lock with this session, after those of an earlier life have ended. */
-enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link *link, unsigned partition,
-                                    struct tr_error *err) TR_WARN_UNUSED;
+enum tr_status tr_pgs_position_lock(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
+                                    unsigned partition, struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_position_unlock(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
                                       unsigned partition, struct tr_error *err) TR_WARN_UNUSED;
 /* Appends "schema"."table" of the position table. */
-void tr_pgs_position_name(struct tr_pgs_sink *sink, struct tr_pgs_link *link, struct tr_outbuf *out);
+void tr_pgs_position_name(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
+                          struct tr_outbuf *out);
 
 /* ---- sink.c, validate.c, scan.c ---- */
 enum tr_status tr_pgs_sink_link(struct tr_pgs_sink *sink, struct tr_pgs_link *link,

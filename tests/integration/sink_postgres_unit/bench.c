@@ -1,5 +1,5 @@
-/* What the PostgreSQL sink costs: rows a second, and CPU seconds of this process and of its backend for a
- * million row changes. Not a test; run bench_sink_postgres [rows]. */
+/* What the PostgreSQL sink costs: rows a second, and CPU seconds of this process and of its backend
+ * for a million row changes. Not a test; run bench_sink_postgres [rows]. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,29 +32,34 @@ static double backend_cpu(void)
 {
     char path[64], text[1024];
     unsigned long user = 0, sys = 0;
-    const char *pid = test_rows(server.admin, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'");
+    const char *pid =
+        test_rows(server.admin, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'");
     snprintf(path, sizeof path, "/proc/%ld/stat", strtol(pid, NULL, 10));
     FILE *file = fopen(path, "r");
     if (file == NULL || fgets(text, sizeof text, file) == NULL)
         abort();
     fclose(file);
-    sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys);
+    sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+           &sys);
     return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* Keys in an order that is neither sorted nor repeated: a stride that has no common factor with rows. */
+/* Keys in an order that is neither sorted nor repeated: a stride that has no common factor with
+ * rows. */
 static long key_of(long i, bool scattered) { return scattered ? i * 700001 % rows : i; }
 
 static void one_event(enum tr_op op, long key, long i)
 {
     char text[160];
     if (op == TR_OP_READ) {
-        snprintf(text, sizeof text, "%ld\t%ld\t%ld.25\t2024-01-02 03:04:05.%06ld+00\tsome note text %ld for row\n", key,
-                 i % 9999, i % 1000, i % 1000000, i);
+        snprintf(text, sizeof text,
+                 "%ld\t%ld\t%ld.25\t2024-01-02 03:04:05.%06ld+00\tsome note text %ld for row\n",
+                 key, i % 9999, i % 1000, i % 1000000, i);
         feed_raw(&feed, table, text);
         return;
     }
-    snprintf(text, sizeof text, "%ld|%ld|%ld.25|2024-01-02 03:04:05.%06ld+00|some note text %ld for row", key,
+    snprintf(text, sizeof text,
+             "%ld|%ld|%ld.25|2024-01-02 03:04:05.%06ld+00|some note text %ld for row", key,
              i % 9999, i % 1000, i % 1000000, i);
     if (op == TR_OP_DELETE) {
         snprintf(text, sizeof text, "%ld|!|!|!|!", key);
@@ -65,7 +70,8 @@ static void one_event(enum tr_op op, long key, long i)
 }
 
 /* Batches are made first and sent after, so that only the sink is measured. */
-static void measure(const char *name, enum tr_op op, bool scattered, long per_transaction, long flush_rows)
+static void measure(const char *name, enum tr_op op, bool scattered, long per_transaction,
+                    long flush_rows)
 {
     double own = 0, backend_before = backend_cpu();
     int64_t wall_us = 0;
@@ -87,7 +93,8 @@ static void measure(const char *name, enum tr_op op, bool scattered, long per_tr
     }
     double backend = backend_cpu() - backend_before, scale = 1e6 / (double)rows;
     printf("%-38s %8.0f rows/s   CPU s per million: sink %5.2f + backend %5.2f = %5.2f\n", name,
-           (double)rows / ((double)wall_us / 1e6), own * scale, backend * scale, (own + backend) * scale);
+           (double)rows / ((double)wall_us / 1e6), own * scale, backend * scale,
+           (own + backend) * scale);
     fflush(stdout);
 }
 
@@ -96,7 +103,8 @@ static void bench(void **state)
     (void)state;
     feed_init(&feed, &server);
     feed_open(&feed);
-    table = feed_table(1, "public", "t", "id int8 k,a int4 n,n numeric(10;2) n,ts timestamptz n,note text n");
+    table = feed_table(1, "public", "t",
+                       "id int8 k,a int4 n,n numeric(10;2) n,ts timestamptz n,note text n");
     feed_create(&feed, table);
     measure("snapshot, raw lines", TR_OP_READ, false, 100000, 1000000);
     measure("deletes", TR_OP_DELETE, false, 100, 20000);
@@ -112,6 +120,10 @@ static void bench(void **state)
     test_sql(server.admin, "CHECKPOINT");
     measure("updates, keys scattered, txn of 1", TR_OP_UPDATE, true, 1, 20000);
     measure("inserts that exist", TR_OP_CREATE, false, 100, 20000);
+    long all = rows;
+    rows = rows < 20000 ? rows : 20000;
+    measure("updates, flush after each", TR_OP_UPDATE, false, 1, 1);
+    rows = all;
     feed_free(&feed);
 }
 

@@ -26,11 +26,18 @@ void feed_init(struct feed *feed, struct test_server *server)
 {
     memset(feed, 0, sizeof *feed);
     feed->server = server;
-    feed->config.options = (struct tr_pgs_options){
-        .hostname = "127.0.0.1", .port = server->port, .username = "postgres", .database = "postgres",
-        .sslmode = 0, .table_create = true, .replication_role = TR_PGS_ROLE_AUTO,
-        .position_table = "tailrace_position", .connect_timeout_ms = 5000, .lock_timeout_ms = 5000,
-        .apply_rows = 16384, .apply_bytes = 16 << 20};
+    feed->config.options = (struct tr_pgs_options){.hostname = "127.0.0.1",
+                                                   .port = server->port,
+                                                   .username = "postgres",
+                                                   .database = "postgres",
+                                                   .sslmode = 0,
+                                                   .table_create = true,
+                                                   .replication_role = TR_PGS_ROLE_AUTO,
+                                                   .position_table = "tailrace_position",
+                                                   .connect_timeout_ms = 5000,
+                                                   .lock_timeout_ms = 5000,
+                                                   .apply_rows = 16384,
+                                                   .apply_bytes = 16 << 20};
     tr_state_init(&feed->marks);
     struct tr_error err;
     assert_int_equal(tr_batch_new(&feed->batch, &err), TR_OK);
@@ -50,8 +57,8 @@ enum tr_status feed_try_open(struct feed *feed)
 static void show(const struct feed *feed, enum tr_status status)
 {
     if (status == TR_FAIL)
-        fprintf(stderr, "%s: %s\n  %s\n  hint: %s\n", tr_error_info(feed->err.code)->name, feed->err.message,
-                feed->err.detail, feed->err.hint);
+        fprintf(stderr, "%s: %s\n  %s\n  hint: %s\n", tr_error_info(feed->err.code)->name,
+                feed->err.message, feed->err.detail, feed->err.hint);
 }
 
 void feed_open(struct feed *feed)
@@ -88,29 +95,46 @@ static const struct {
     uint32_t oid;
     enum tr_type type, elem;
 } types[] = {
-    {"bool", 16, TR_T_BOOLEAN, TR_T_OTHER},      {"bytea", 17, TR_T_BYTES, TR_T_OTHER},
-    {"int8", 20, TR_T_INT64, TR_T_OTHER},        {"int2", 21, TR_T_INT16, TR_T_OTHER},
-    {"int4", 23, TR_T_INT32, TR_T_OTHER},        {"text", 25, TR_T_STRING, TR_T_OTHER},
-    {"json", 114, TR_T_JSON, TR_T_OTHER},        {"xml", 142, TR_T_XML, TR_T_OTHER},
-    {"point", 600, TR_T_POINT, TR_T_OTHER},      {"box", 603, TR_T_OTHER, TR_T_OTHER},
-    {"float4", 700, TR_T_FLOAT32, TR_T_OTHER},   {"float8", 701, TR_T_FLOAT64, TR_T_OTHER},
-    {"money", 790, TR_T_MONEY, TR_T_OTHER},      {"inet", 869, TR_T_OTHER, TR_T_OTHER},
-    {"bpchar(5)", 1042, TR_T_STRING, TR_T_OTHER},{"varchar(5)", 1043, TR_T_STRING, TR_T_OTHER},
-    {"date", 1082, TR_T_DATE, TR_T_OTHER},       {"time", 1083, TR_T_TIME, TR_T_OTHER},
+    {"bool", 16, TR_T_BOOLEAN, TR_T_OTHER},
+    {"bytea", 17, TR_T_BYTES, TR_T_OTHER},
+    {"int8", 20, TR_T_INT64, TR_T_OTHER},
+    {"int2", 21, TR_T_INT16, TR_T_OTHER},
+    {"int4", 23, TR_T_INT32, TR_T_OTHER},
+    {"text", 25, TR_T_STRING, TR_T_OTHER},
+    {"json", 114, TR_T_JSON, TR_T_OTHER},
+    {"xml", 142, TR_T_XML, TR_T_OTHER},
+    {"point", 600, TR_T_POINT, TR_T_OTHER},
+    {"box", 603, TR_T_OTHER, TR_T_OTHER},
+    {"float4", 700, TR_T_FLOAT32, TR_T_OTHER},
+    {"float8", 701, TR_T_FLOAT64, TR_T_OTHER},
+    {"money", 790, TR_T_MONEY, TR_T_OTHER},
+    {"inet", 869, TR_T_OTHER, TR_T_OTHER},
+    {"bpchar(5)", 1042, TR_T_STRING, TR_T_OTHER},
+    {"varchar(5)", 1043, TR_T_STRING, TR_T_OTHER},
+    {"date", 1082, TR_T_DATE, TR_T_OTHER},
+    {"time", 1083, TR_T_TIME, TR_T_OTHER},
     {"timestamp", 1114, TR_T_TIMESTAMP, TR_T_OTHER},
     {"timestamptz", 1184, TR_T_TIMESTAMPTZ, TR_T_OTHER},
-    {"interval", 1186, TR_T_INTERVAL, TR_T_OTHER}, {"timetz", 1266, TR_T_TIMETZ, TR_T_OTHER},
-    {"bit(3)", 1560, TR_T_BIT, TR_T_OTHER},      {"varbit", 1562, TR_T_BIT, TR_T_OTHER},
-    {"numeric", 1700, TR_T_DECIMAL, TR_T_OTHER}, {"numeric(10;2)", 1700, TR_T_DECIMAL, TR_T_OTHER},
-    {"uuid", 2950, TR_T_UUID, TR_T_OTHER},       {"jsonb", 3802, TR_T_JSON, TR_T_OTHER},
-    {"int4range", 3904, TR_T_OTHER, TR_T_OTHER}, {"tsvector", 3614, TR_T_OTHER, TR_T_OTHER},
-    {"\"char\"", 18, TR_T_STRING, TR_T_OTHER},   {"int4[]", 1007, TR_T_ARRAY, TR_T_INT32},
-    {"text[]", 1009, TR_T_ARRAY, TR_T_STRING},   {"public.mood", 50000, TR_T_ENUM, TR_T_OTHER},
+    {"interval", 1186, TR_T_INTERVAL, TR_T_OTHER},
+    {"timetz", 1266, TR_T_TIMETZ, TR_T_OTHER},
+    {"bit(3)", 1560, TR_T_BIT, TR_T_OTHER},
+    {"varbit", 1562, TR_T_BIT, TR_T_OTHER},
+    {"numeric", 1700, TR_T_DECIMAL, TR_T_OTHER},
+    {"numeric(10;2)", 1700, TR_T_DECIMAL, TR_T_OTHER},
+    {"uuid", 2950, TR_T_UUID, TR_T_OTHER},
+    {"jsonb", 3802, TR_T_JSON, TR_T_OTHER},
+    {"int4range", 3904, TR_T_OTHER, TR_T_OTHER},
+    {"tsvector", 3614, TR_T_OTHER, TR_T_OTHER},
+    {"\"char\"", 18, TR_T_STRING, TR_T_OTHER},
+    {"int4[]", 1007, TR_T_ARRAY, TR_T_INT32},
+    {"text[]", 1009, TR_T_ARRAY, TR_T_STRING},
+    {"public.mood", 50000, TR_T_ENUM, TR_T_OTHER},
 };
 
 static void parse_column(char *text, struct tr_column *column, uint16_t *key_count)
 {
-    char *save = NULL, *name = strtok_r(text, " ", &save), *type = strtok_r(NULL, " ", &save), *flag;
+    char *save = NULL, *name = strtok_r(text, " ", &save), *type = strtok_r(NULL, " ", &save),
+         *flag;
     *column = (struct tr_column){.name = name, .precision = -1, .source_typmod = -1};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(types[i].name, type) == 0) {
@@ -143,8 +167,12 @@ const struct tr_table *feed_table(uint64_t source_id, const char *schema, const 
                                   const char *columns)
 {
     struct tr_column list[64];
-    struct tr_table spec = {.id = {"src", schema, name}, .source_id = source_id, .version = 1,
-                            .columns = list, .replica_identity = TR_RI_DEFAULT, .key_is_primary = true};
+    struct tr_table spec = {.id = {"src", schema, name},
+                            .source_id = source_id,
+                            .version = 1,
+                            .columns = list,
+                            .replica_identity = TR_RI_DEFAULT,
+                            .key_is_primary = true};
     struct tr_error err;
     struct tr_table *table;
     char *copy = strdup(columns), *rest = copy, *text;
@@ -166,7 +194,8 @@ static struct tr_cell *cells_of(struct feed *feed, const struct tr_table *table,
     struct tr_cell *cells = tr_batch_cells(feed->batch, table->column_count);
     for (uint16_t i = 0; i < table->column_count; i++) {
         size_t len = strcspn(text, "|");
-        cells[i] = (struct tr_cell){.ptr = tr_batch_copy(feed->batch, text, len), .len = (uint32_t)len,
+        cells[i] = (struct tr_cell){.ptr = tr_batch_copy(feed->batch, text, len),
+                                    .len = (uint32_t)len,
                                     .state = TR_CELL_TEXT};
         if (len == 2 && memcmp(text, "\\N", 2) == 0)
             cells[i].state = TR_CELL_NULL;
@@ -250,14 +279,16 @@ void feed_flush(struct feed *feed)
     assert_int_equal(tr_sink_postgres.durable_seq(feed->writer), feed->seq_commit);
 }
 
-enum tr_status feed_try_schema(struct feed *feed, enum tr_change_kind kind, const struct tr_table *before,
-                               const struct tr_table *after, const struct tr_alter_item *items,
-                               uint32_t count)
+enum tr_status feed_try_schema(struct feed *feed, enum tr_change_kind kind,
+                               const struct tr_table *before, const struct tr_table *after,
+                               const struct tr_alter_item *items, uint32_t count)
 {
-    struct tr_schema_change change = {.kind = kind, .before = before, .item_count = count, .items = items};
+    struct tr_schema_change change = {
+        .kind = kind, .before = before, .item_count = count, .items = items};
     struct tr_event *event;
     feed_send(feed);
-    assert_int_equal(tr_batch_schema_change(feed->batch, after, &change, &event, &feed->err), TR_OK);
+    assert_int_equal(tr_batch_schema_change(feed->batch, after, &change, &event, &feed->err),
+                     TR_OK);
     event->seq = ++feed->seq;
     enum tr_status status = tr_sink_postgres.apply(feed->writer, event, &feed->err);
     if (getenv("SHOW") != NULL)

@@ -31,9 +31,9 @@ void feed_open(struct feed *feed); /* open, load_marks, writer_open; must succee
 void feed_close(struct feed *feed);
 void feed_free(struct feed *feed);
 
-/* "name type [key] [null] …" separated by commas; type is a PostgreSQL spelling known to feed.c, and
- * flags are k (key), n (nullable), g (generated), i (identity always), d=VALUE (default). feed_free
- * gives the tables back. */
+/* "name type [key] [null] …" separated by commas; type is a PostgreSQL spelling known to feed.c,
+ * and flags are k (key), n (nullable), g (generated), i (identity always), d=VALUE (default).
+ * feed_free gives the tables back. */
 const struct tr_table *feed_table(uint64_t source_id, const char *schema, const char *name,
                                   const char *columns);
 /* Values separated by '|': \N NULL, ~ unchanged, ! absent. NULL text: no image. */
@@ -45,9 +45,9 @@ void feed_truncate(struct feed *feed, const struct tr_table *table, unsigned fla
 enum tr_status feed_try_send(struct feed *feed); /* write */
 void feed_send(struct feed *feed);
 void feed_flush(struct feed *feed); /* send, flush, and durable_seq is the last COMMIT's */
-enum tr_status feed_try_schema(struct feed *feed, enum tr_change_kind kind, const struct tr_table *before,
-                               const struct tr_table *after, const struct tr_alter_item *items,
-                               uint32_t count);
+enum tr_status feed_try_schema(struct feed *feed, enum tr_change_kind kind,
+                               const struct tr_table *before, const struct tr_table *after,
+                               const struct tr_alter_item *items, uint32_t count);
 void feed_create(struct feed *feed, const struct tr_table *table);
 
 #endif

@@ -63,7 +63,8 @@ static int spawn(const struct test_server *server, const char *log, char *argv[]
     if (pid != 0)
         return pid;
     const struct passwd *user = server_user();
-    if (user != NULL && (setgroups(0, NULL) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
+    if (user != NULL &&
+        (setgroups(0, NULL) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0))
         _exit(127);
     prctl(PR_SET_PDEATHSIG, SIGQUIT);
     unsetenv("LD_PRELOAD");
@@ -95,12 +96,31 @@ static void run_server(struct test_server *server)
     snprintf(port, sizeof port, "port=%d", server->port);
     snprintf(socket_dir, sizeof socket_dir, "unix_socket_directories=%s", server->dir);
     snprintf(data, sizeof data, "%s/data", server->dir);
-    char *argv[] = {"postgres", "-D", data, "-c", port, "-c", socket_dir, "-c", "fsync=off",
-                          "-c", "listen_addresses=127.0.0.1", "-c", "deadlock_timeout=100ms",
-                          "-c", "wal_level=logical", "-c", "max_wal_size=2GB", "-c",
-                          "shared_buffers=128MB", "-c", "lc_messages=C", NULL};
+    char *argv[] = {"postgres",
+                    "-D",
+                    data,
+                    "-c",
+                    port,
+                    "-c",
+                    socket_dir,
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "deadlock_timeout=100ms",
+                    "-c",
+                    "wal_level=logical",
+                    "-c",
+                    "max_wal_size=2GB",
+                    "-c",
+                    "shared_buffers=128MB",
+                    "-c",
+                    "lc_messages=C",
+                    NULL};
     server->pid = spawn(server, "server.log", argv);
-    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=postgres dbname=postgres", server->port);
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=postgres dbname=postgres",
+             server->port);
     for (int i = 0; PQping(conninfo) != PQPING_OK; i++) {
         if (i == START_TRIES || waitpid(server->pid, NULL, WNOHANG) == server->pid)
             die("the server did not start; see server.log");
@@ -123,8 +143,8 @@ const char *test_server_start(struct test_server *server)
         die("no temporary folder");
     if (user != NULL && chown(server->dir, user->pw_uid, user->pw_gid) != 0)
         die("chown failed");
-    char *argv[] = {"initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8",
-                          "--locale=C", "-N", NULL};
+    char *argv[] = {"initdb",   "-D", "data", "-A",         "trust", "-U",
+                    "postgres", "-E", "UTF8", "--locale=C", "-N",    NULL};
     int status, pid = spawn(server, "initdb.log", argv);
     if (waitpid(pid, &status, 0) != pid || status != 0)
         die("initdb failed");
@@ -169,11 +189,13 @@ void test_server_crash(struct test_server *server)
 PGconn *test_server_connect(const struct test_server *server)
 {
     char conninfo[200];
-    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=postgres dbname=postgres", server->port);
+    snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=postgres dbname=postgres",
+             server->port);
     PGconn *conn = PQconnectdb(conninfo);
     if (PQstatus(conn) != CONNECTION_OK)
         die(PQerrorMessage(conn));
-    test_sql(conn, "SET client_min_messages = error; SET timezone = 'UTC'; SET extra_float_digits = 3");
+    test_sql(conn,
+             "SET client_min_messages = error; SET timezone = 'UTC'; SET extra_float_digits = 3");
     return conn;
 }
 
@@ -211,8 +233,9 @@ const char *test_rows(PGconn *conn, const char *format, ...)
     out[0] = '\0';
     for (int row = 0; row < PQntuples(result); row++) {
         for (int column = 0; column < PQnfields(result) && at < size; column++)
-            at += (size_t)snprintf(out + at, size - at, "%s%s", column > 0 ? "|" : "",
-                                   PQgetisnull(result, row, column) ? "~" : PQgetvalue(result, row, column));
+            at += (size_t)snprintf(
+                out + at, size - at, "%s%s", column > 0 ? "|" : "",
+                PQgetisnull(result, row, column) ? "~" : PQgetvalue(result, row, column));
         if (at < size)
             at += (size_t)snprintf(out + at, size - at, "\n");
     }

@@ -1,4 +1,5 @@
-/* A private PostgreSQL server for a test binary: its own folder and port on 127.0.0.1, ended by pid. */
+/* A private PostgreSQL server for a test binary: its own folder and port on 127.0.0.1, ended by
+ * pid. */
 #ifndef TEST_PG_SERVER_H
 #define TEST_PG_SERVER_H
 

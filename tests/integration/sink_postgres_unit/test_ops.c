@@ -1,9 +1,9 @@
 /* The PostgreSQL sink against a real server: every operation, types, constraints, DDL, failures. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,9 @@ static struct feed feed;
 static int set_up(void **state)
 {
     (void)state;
-    test_sql(server.admin, "DROP SCHEMA public CASCADE; CREATE SCHEMA public; DROP SCHEMA IF EXISTS other CASCADE");
+    test_sql(
+        server.admin,
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public; DROP SCHEMA IF EXISTS other CASCADE");
     feed_init(&feed, &server);
     return 0;
 }
@@ -54,7 +56,8 @@ static void changes_and_marks(void **state)
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "1|uno|1.75", 0);
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "2|\\N|~", 0);
     feed_row(&feed, TR_OP_DELETE, t, "3|!|!", NULL, TR_EV_BEFORE_KEY_ONLY);
-    feed_row(&feed, TR_OP_UPDATE, t, "4|!|!", "5|five|5", TR_EV_KEY_CHANGED | TR_EV_BEFORE_KEY_ONLY);
+    feed_row(&feed, TR_OP_UPDATE, t, "4|!|!", "5|five|5",
+             TR_EV_KEY_CHANGED | TR_EV_BEFORE_KEY_ONLY);
     feed_commit(&feed, "lsn", "0/20");
     feed_row(&feed, TR_OP_CREATE, t, NULL, "9|not committed|0", 0);
     feed_send(&feed);
@@ -96,15 +99,18 @@ static void coalescing(void **state)
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "2|~|77", 0); /* partial updates of different columns */
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "2|both|~", 0);
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "3|~|78", 0); /* partial only */
-    feed_row(&feed, TR_OP_UPDATE, t, "4|!|!", "40|~|4", TR_EV_KEY_CHANGED); /* unknown value moves */
+    feed_row(&feed, TR_OP_UPDATE, t, "4|!|!", "40|~|4",
+             TR_EV_KEY_CHANGED); /* unknown value moves */
     feed_row(&feed, TR_OP_UPDATE, t, "5|!|!", "6|five|5", TR_EV_KEY_CHANGED | 0);
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "30|inserted|1", 0); /* full update of an absent row */
-    feed_row(&feed, TR_OP_UPDATE, t, NULL, "31|~|1", 0);        /* partial update of an absent row */
+    feed_row(&feed, TR_OP_UPDATE, t, NULL, "31|~|1", 0); /* partial update of an absent row */
     feed_commit(&feed, "lsn", "0/1");
     test_sql(server.admin, "DELETE FROM t WHERE id = 6");
     feed_flush(&feed);
-    ROWS("1|new|~\n2|both|77.00\n3|old|78.00\n6|five|5.00\n7|old|7.00\n8|old|8.00\n9|old|9.00\n20|a|2.00\n"
-         "30|inserted|1.00\n40|old|4.00\n", "SELECT * FROM t ORDER BY id");
+    ROWS("1|new|~\n2|both|77.00\n3|old|78.00\n6|five|5.00\n7|old|7.00\n8|old|8.00\n9|old|9.00\n20|"
+         "a|2.00\n"
+         "30|inserted|1.00\n40|old|4.00\n",
+         "SELECT * FROM t ORDER BY id");
     /* the same without the row-by-row case, so that it goes set-wise */
     feed_row(&feed, TR_OP_UPDATE, t, "7|!|!", "70|seven|7", TR_EV_KEY_CHANGED);
     feed_row(&feed, TR_OP_UPDATE, t, "8|!|!", "7|eight|8", TR_EV_KEY_CHANGED);
@@ -135,8 +141,8 @@ static void inserts_that_exist(void **state)
         feed_commit(&feed, "lsn", "0/1");
         feed_flush(&feed);
     }
-    ROWS("1700|row\t500\\|row\t0\\\n",
-         "SELECT count(*), max(name) FILTER (WHERE id = 500), max(name) FILTER (WHERE id = 700) FROM t");
+    ROWS("1700|row\t500\\|row\t0\\\n", "SELECT count(*), max(name) FILTER (WHERE id = 500), "
+                                       "max(name) FILTER (WHERE id = 700) FROM t");
 }
 
 static void types_round_trip(void **state)
@@ -150,8 +156,11 @@ static void types_round_trip(void **state)
         {"int8", {"-9223372036854775808", "9223372036854775807"}},
         {"float4", {"NaN", "-Infinity", "1.1754944e-38", "3.4028235e+38", "-0"}},
         {"float8", {"Infinity", "5e-324", "1.7976931348623157e+308", "0.1"}},
-        {"numeric", {"NaN", "123456789012345678901234567890.000000000000000000000000001", "0.00", "-1"}},
-        {"text", {"", "a\tb\nc\rd\\e", "\"quoted\", {braces}", "NULL", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", " pad "}},
+        {"numeric",
+         {"NaN", "123456789012345678901234567890.000000000000000000000000001", "0.00", "-1"}},
+        {"text",
+         {"", "a\tb\nc\rd\\e", "\"quoted\", {braces}", "NULL",
+          "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", " pad "}},
         {"bpchar(5)", {"ab   ", "abcde"}},
         {"varchar(5)", {"abcde", ""}},
         {"bytea", {"\\x", "\\x00ff5c0a", "\\xdeadbeef"}},
@@ -187,9 +196,12 @@ static void types_round_trip(void **state)
         for (int mode = 0; mode < 3; mode++) { /* set-wise, row by row, COPY */
             test_sql(server.admin, "TRUNCATE %s", name);
             if (mode == 1)
-                test_sql(server.admin, "CREATE FUNCTION f%zu() RETURNS trigger LANGUAGE plpgsql AS "
-                         "'BEGIN RETURN NEW; END'; CREATE TRIGGER x BEFORE INSERT ON %s FOR EACH ROW "
-                         "EXECUTE FUNCTION f%zu(); ALTER TABLE %s ENABLE ALWAYS TRIGGER x", c, name, c, name);
+                test_sql(
+                    server.admin,
+                    "CREATE FUNCTION f%zu() RETURNS trigger LANGUAGE plpgsql AS "
+                    "'BEGIN RETURN NEW; END'; CREATE TRIGGER x BEFORE INSERT ON %s FOR EACH ROW "
+                    "EXECUTE FUNCTION f%zu(); ALTER TABLE %s ENABLE ALWAYS TRIGGER x",
+                    c, name, c, name);
             feed_close(&feed);
             feed_open(&feed);
             for (int i = 0; i < 6 && cases[c].values[i] != NULL; i++) {
@@ -216,8 +228,11 @@ static void types_round_trip(void **state)
         if ((semicolon = strchr(declared, ';')) != NULL)
             *semicolon = ',';
         snprintf(expected, sizeof expected, "t\n");
-        ROWS(expected, "SELECT atttypid = '%s'::regtype FROM pg_attribute WHERE attrelid = '%s'::regclass AND "
-             "attname = 'v'", declared, name);
+        ROWS(
+            expected,
+            "SELECT atttypid = '%s'::regtype FROM pg_attribute WHERE attrelid = '%s'::regclass AND "
+            "attname = 'v'",
+            declared, name);
     }
 }
 
@@ -253,7 +268,9 @@ static void enum_becomes_text(void **state)
     feed_flush(&feed);
     ROWS("happy|text\n", "SELECT m, pg_typeof(m) FROM t");
     /* into a table of the user's own that has the enum */
-    test_sql(server.admin, "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE u (id int PRIMARY KEY, m mood)");
+    test_sql(
+        server.admin,
+        "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE u (id int PRIMARY KEY, m mood)");
     const struct tr_table *u = feed_table(2, "public", "u", "id int4 k,m public.mood n");
     feed_create(&feed, u);
     feed_row(&feed, TR_OP_CREATE, u, NULL, "1|sad", 0);
@@ -266,10 +283,12 @@ static void enum_becomes_text(void **state)
 static void types_of_the_users_own(void **state)
 {
     (void)state;
-    test_sql(server.admin, "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN small AS int CHECK (VALUE < 10);"
-                           "CREATE DOMAIN many AS int[]; CREATE TABLE t (id int PRIMARY KEY, p pair, d small,"
-                           " m many, ps pair[])");
-    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,p text n,d int4 n,m int4[] n,ps text n");
+    test_sql(server.admin,
+             "CREATE TYPE pair AS (a int, b text); CREATE DOMAIN small AS int CHECK (VALUE < 10);"
+             "CREATE DOMAIN many AS int[]; CREATE TABLE t (id int PRIMARY KEY, p pair, d small,"
+             " m many, ps pair[])");
+    const struct tr_table *t =
+        feed_table(1, "public", "t", "id int4 k,p text n,d int4 n,m int4[] n,ps text n");
     uint64_t seq;
     feed_open(&feed);
     feed_create(&feed, t);
@@ -295,14 +314,21 @@ static void wide_table(void **state)
     enum { COLUMNS = 400 };
     struct tr_column columns[COLUMNS];
     char names[COLUMNS][8], row[COLUMNS * 8] = "7";
-    struct tr_table spec = {.id = {"src", "public", "wide"}, .source_id = 1, .column_count = COLUMNS,
-                            .columns = columns, .key_count = 1};
+    struct tr_table spec = {.id = {"src", "public", "wide"},
+                            .source_id = 1,
+                            .column_count = COLUMNS,
+                            .columns = columns,
+                            .key_count = 1};
     struct tr_table *t;
     (void)state;
     for (int i = 0; i < COLUMNS; i++) {
         snprintf(names[i], sizeof names[i], "c%d", i);
-        columns[i] = (struct tr_column){.name = names[i], .type = TR_T_INT32, .source_type = "int4",
-                                        .source_type_id = 23, .nullable = i > 0, .key_index = i == 0};
+        columns[i] = (struct tr_column){.name = names[i],
+                                        .type = TR_T_INT32,
+                                        .source_type = "int4",
+                                        .source_type_id = 23,
+                                        .nullable = i > 0,
+                                        .key_index = i == 0};
         if (i > 0)
             snprintf(row + strlen(row), 8, "|%d", i);
     }
@@ -321,7 +347,8 @@ static void wide_table(void **state)
 static void odd_names(void **state)
 {
     (void)state;
-    const struct tr_table *t = feed_table(1, "Sch\"ema", "x\"; DROP TABLE y; --", "i\"d int4 k,Name text n,name text n");
+    const struct tr_table *t =
+        feed_table(1, "Sch\"ema", "x\"; DROP TABLE y; --", "i\"d int4 k,Name text n,name text n");
     feed_open(&feed);
     feed_create(&feed, t);
     feed_row(&feed, TR_OP_CREATE, t, NULL, "1|A|b", 0);
@@ -354,7 +381,8 @@ static void composite_key_without_other_columns(void **state)
 static void keyless(void **state)
 {
     (void)state;
-    const struct tr_table *t = feed_table(1, "public", "t", "a int4 n,b text n,j json n,f float8 n");
+    const struct tr_table *t =
+        feed_table(1, "public", "t", "a int4 n,b text n,j json n,f float8 n");
     feed_open(&feed);
     feed_create(&feed, t);
     for (int i = 0; i < 3; i++)
@@ -472,7 +500,9 @@ static void bad_row_among_many(void **state)
 
 static void ordinary_role(void)
 {
-    test_sql(server.admin, "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN; GRANT ALL ON SCHEMA public TO plain");
+    test_sql(
+        server.admin,
+        "DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN; GRANT ALL ON SCHEMA public TO plain");
     feed.config.options.username = "plain";
 }
 
@@ -480,13 +510,16 @@ static void foreign_keys_and_triggers(void **state)
 {
     (void)state;
     const struct tr_table *p = feed_table(1, "public", "parent", "id int4 k,v text n");
-    const struct tr_table *c = feed_table(2, "public", "child", "id int4 k,parent_id int4 n,v text n");
+    const struct tr_table *c =
+        feed_table(2, "public", "child", "id int4 k,parent_id int4 n,v text n");
     ordinary_role();
     test_sql(server.admin,
              "CREATE TABLE parent (id int PRIMARY KEY, v text);"
-             "CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent ON DELETE CASCADE, v text);"
+             "CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent ON DELETE "
+             "CASCADE, v text);"
              "CREATE TABLE audit (what text);"
-             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.audit VALUES "
+             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO "
+             "public.audit VALUES "
              "(TG_OP || NEW.id); RETURN NEW; END$$;"
              "CREATE TRIGGER x AFTER INSERT OR UPDATE ON child FOR EACH ROW EXECUTE FUNCTION f();"
              "GRANT ALL ON parent, child, audit TO plain");
@@ -510,8 +543,9 @@ static void foreign_keys_and_triggers(void **state)
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
     ROWS("19|20|1\n", "SELECT (SELECT count(*) FROM parent), (SELECT count(*) FROM child), "
-         "(SELECT count(*) FROM child WHERE id = 1 AND parent_id = 2 AND v = 'c')");
-    ROWS("INSERT|21\nUPDATE|1\n", "SELECT substr(what, 1, 6), count(*) FROM audit GROUP BY 1 ORDER BY 1");
+                      "(SELECT count(*) FROM child WHERE id = 1 AND parent_id = 2 AND v = 'c')");
+    ROWS("INSERT|21\nUPDATE|1\n",
+         "SELECT substr(what, 1, 6), count(*) FROM audit GROUP BY 1 ORDER BY 1");
     feed_row(&feed, TR_OP_CREATE, p, NULL, "90|x", 0);
     feed_row(&feed, TR_OP_CREATE, c, NULL, "91|99|x", 0);
     feed_commit(&feed, "lsn", "0/2");
@@ -533,10 +567,11 @@ static void foreign_keys_and_triggers(void **state)
 static void identity_and_generated(void **state)
 {
     (void)state;
-    test_sql(server.admin,
-             "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, twice int GENERATED "
-             "ALWAYS AS (a * 2) STORED, n int GENERATED ALWAYS AS IDENTITY)");
-    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k i,a int4 n,twice int4 g,n int4 i");
+    test_sql(server.admin, "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a "
+                           "int, twice int GENERATED "
+                           "ALWAYS AS (a * 2) STORED, n int GENERATED ALWAYS AS IDENTITY)");
+    const struct tr_table *t =
+        feed_table(1, "public", "t", "id int4 k i,a int4 n,twice int4 g,n int4 i");
     feed_open(&feed);
     feed_create(&feed, t);
     feed_raw(&feed, t, "1\t1\t2\t11\n");
@@ -551,9 +586,10 @@ static void identity_and_generated(void **state)
     feed_flush(&feed);
     ROWS("1|5|10|11\n3|6|12|12\n7|3|6|17\n8|4|8|18\n", "SELECT * FROM t ORDER BY id");
     /* row by row */
-    test_sql(server.admin, "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
-                           "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();"
-                           "ALTER TABLE t ENABLE ALWAYS TRIGGER x");
+    test_sql(server.admin,
+             "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+             "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();"
+             "ALTER TABLE t ENABLE ALWAYS TRIGGER x");
     feed_close(&feed);
     feed_open(&feed);
     feed_row(&feed, TR_OP_UPDATE, t, "3|!|!|!", "33|6|12|12", TR_EV_KEY_CHANGED);
@@ -575,7 +611,8 @@ static void identity_and_generated(void **state)
 static void partitioned_target(void **state)
 {
     (void)state;
-    test_sql(server.admin, "CREATE TABLE t (id int PRIMARY KEY, name text, amount numeric(10,2)) PARTITION BY RANGE (id);"
+    test_sql(server.admin, "CREATE TABLE t (id int PRIMARY KEY, name text, amount numeric(10,2)) "
+                           "PARTITION BY RANGE (id);"
                            "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (100);"
                            "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (100) TO (1000)");
     const struct tr_table *t = simple();
@@ -590,7 +627,8 @@ static void partitioned_target(void **state)
     feed_row(&feed, TR_OP_UPDATE, t, NULL, "150|new|~", 0);
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
-    ROWS("99|201|new\n", "SELECT (SELECT count(*) FROM t1), (SELECT count(*) FROM t2), (SELECT name FROM t WHERE id = 150)");
+    ROWS("99|201|new\n", "SELECT (SELECT count(*) FROM t1), (SELECT count(*) FROM t2), (SELECT "
+                         "name FROM t WHERE id = 150)");
 }
 
 static void no_index_on_the_key(void **state)
@@ -613,7 +651,8 @@ static void no_index_on_the_key(void **state)
         feed_commit(&feed, "lsn", "0/1");
         feed_flush(&feed);
     }
-    ROWS("301|301|301\n", "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE name IN ('r1', 'back', "
+    ROWS("301|301|301\n",
+         "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE name IN ('r1', 'back', "
          "'missing', 'k') OR id = 8) FROM t");
 }
 
@@ -622,8 +661,9 @@ static void truncates(void **state)
     (void)state;
     const struct tr_table *a = feed_table(1, "public", "a", "id int4 k i,v text n");
     const struct tr_table *b = feed_table(2, "public", "b", "id int4 k,a_id int4 n");
-    test_sql(server.admin, "CREATE TABLE a (id int GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, v text);"
-                           "CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a)");
+    test_sql(server.admin,
+             "CREATE TABLE a (id int GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, v text);"
+             "CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a)");
     feed_open(&feed);
     feed_create(&feed, a);
     feed_create(&feed, b);
@@ -729,7 +769,8 @@ static void snapshot_load_and_resume(void **state)
 static void bad_raw_line(void **state)
 {
     (void)state;
-    test_sql(server.admin, "CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id) STORED)");
+    test_sql(server.admin,
+             "CREATE TABLE t (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id) STORED)");
     const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,g int4 g");
     feed_open(&feed);
     feed_raw(&feed, t, "1\t1\t1\n");
@@ -743,15 +784,14 @@ static void bad_raw_line(void **state)
 static void ddl_create_and_alter(void **state)
 {
     (void)state;
-    const struct tr_table *v1 = feed_table(1, "other", "t", "id int4 k,a int4 n,b text n,gone text n");
+    const struct tr_table *v1 =
+        feed_table(1, "other", "t", "id int4 k,a int4 n,b text n,gone text n");
     const struct tr_table *v2 =
         feed_table(1, "other", "t", "id int4 k,b int8 n,a text n,c int4 d=7,d text n");
-    static const struct tr_alter_item items[] = {{TR_ALTER_RENAME_COLUMN, 1, 1}, /* a ⇄ b */
-                                                 {TR_ALTER_RENAME_COLUMN, 2, 2},
-                                                 {TR_ALTER_DROP_COLUMN, 3, 0},
-                                                 {TR_ALTER_ADD_COLUMN, 0, 3},
-                                                 {TR_ALTER_ADD_COLUMN, 0, 4},
-                                                 {TR_ALTER_COLUMN_TYPE, 1, 1}};
+    static const struct tr_alter_item items[] = {
+        {TR_ALTER_RENAME_COLUMN, 1, 1}, /* a ⇄ b */
+        {TR_ALTER_RENAME_COLUMN, 2, 2}, {TR_ALTER_DROP_COLUMN, 3, 0}, {TR_ALTER_ADD_COLUMN, 0, 3},
+        {TR_ALTER_ADD_COLUMN, 0, 4},    {TR_ALTER_COLUMN_TYPE, 1, 1}};
     feed_open(&feed);
     feed_create(&feed, v1);
     feed_create(&feed, v1); /* again: nothing happens */
@@ -760,19 +800,26 @@ static void ddl_create_and_alter(void **state)
     assert_int_equal(feed_try_schema(&feed, TR_CHANGE_ALTER_TABLE, v1, v2, items, 6), TR_OK);
     feed_row(&feed, TR_OP_CREATE, v2, NULL, "3|9999999999|thirty|8|d", 0);
     feed_row(&feed, TR_OP_UPDATE, v2, NULL, "1|~|~|9|new", 0);
-    ROWS("0\n", "SELECT count(*) FROM pg_class WHERE relname = 't' AND relnatts <> 4"); /* not seen yet */
+    ROWS("0\n",
+         "SELECT count(*) FROM pg_class WHERE relname = 't' AND relnatts <> 4"); /* not seen yet */
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
-    ROWS("1|10|11|9|new\n2|20|~|7|~\n3|9999999999|thirty|8|d\n", "SELECT id, b, a, c, d FROM other.t ORDER BY id");
-    ROWS("bigint|integer\n", "SELECT min(pg_typeof(b)::text), min(pg_typeof(c)::text) FROM other.t");
+    ROWS("1|10|11|9|new\n2|20|~|7|~\n3|9999999999|thirty|8|d\n",
+         "SELECT id, b, a, c, d FROM other.t ORDER BY id");
+    ROWS("bigint|integer\n",
+         "SELECT min(pg_typeof(b)::text), min(pg_typeof(c)::text) FROM other.t");
     /* a late column: the sink adds what a table lacks */
-    const struct tr_table *v3 = feed_table(1, "other", "t", "id int4 k,b int8 n,a text n,c int4 d=7,d text n,e int4 n d=3");
+    const struct tr_table *v3 =
+        feed_table(1, "other", "t", "id int4 k,b int8 n,a text n,c int4 d=7,d text n,e int4 n d=3");
     feed_create(&feed, v3);
     ROWS("3\n", "SELECT DISTINCT e FROM other.t");
     /* nullability, default, key */
-    const struct tr_table *v4 = feed_table(1, "other", "t", "id int4,b int8 n,a text k,c int4,d text n,e int4 d=4");
-    static const struct tr_alter_item more[] = {{TR_ALTER_COLUMN_NULLABLE, 5, 5}, {TR_ALTER_COLUMN_DEFAULT, 3, 3},
-                                                {TR_ALTER_COLUMN_DEFAULT, 5, 5}, {TR_ALTER_KEY, 0, 0}};
+    const struct tr_table *v4 =
+        feed_table(1, "other", "t", "id int4,b int8 n,a text k,c int4,d text n,e int4 d=4");
+    static const struct tr_alter_item more[] = {{TR_ALTER_COLUMN_NULLABLE, 5, 5},
+                                                {TR_ALTER_COLUMN_DEFAULT, 3, 3},
+                                                {TR_ALTER_COLUMN_DEFAULT, 5, 5},
+                                                {TR_ALTER_KEY, 0, 0}};
     feed_row(&feed, TR_OP_DELETE, v3, "2|!|!|!|!|!", NULL, 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(feed_try_schema(&feed, TR_CHANGE_ALTER_TABLE, v3, v4, more, 4), TR_OK);
@@ -781,10 +828,13 @@ static void ddl_create_and_alter(void **state)
         feed_flush(&feed);
     }
     ROWS("33|1|5\n", "SELECT id, c, e FROM other.t WHERE a = 'thirty'");
-    ROWS("PRIMARY KEY (a)\n", "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'other.t'::regclass AND contype = 'p'");
-    ROWS("c||YES\ne|4|NO\n", "SELECT column_name, replace(coalesce(column_default, ''), '::integer', ''), CASE column_name "
-         "WHEN 'c' THEN 'YES' ELSE is_nullable END FROM information_schema.columns WHERE table_name = 't' AND "
-         "column_name IN ('c', 'e') ORDER BY 1");
+    ROWS("PRIMARY KEY (a)\n", "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid "
+                              "= 'other.t'::regclass AND contype = 'p'");
+    ROWS("c||YES\ne|4|NO\n", "SELECT column_name, replace(coalesce(column_default, ''), "
+                             "'::integer', ''), CASE column_name "
+                             "WHEN 'c' THEN 'YES' ELSE is_nullable END FROM "
+                             "information_schema.columns WHERE table_name = 't' AND "
+                             "column_name IN ('c', 'e') ORDER BY 1");
 }
 
 /* DROP b; RENAME a TO b: when it comes a second time it must not drop the renamed column. */
@@ -793,7 +843,8 @@ static void ddl_twice(void **state)
     (void)state;
     const struct tr_table *v1 = feed_table(1, "public", "t", "id int4 k,a text n,b text n");
     const struct tr_table *v2 = feed_table(1, "public", "t", "id int4 k,b text n");
-    static const struct tr_alter_item items[] = {{TR_ALTER_DROP_COLUMN, 2, 0}, {TR_ALTER_RENAME_COLUMN, 1, 1}};
+    static const struct tr_alter_item items[] = {{TR_ALTER_DROP_COLUMN, 2, 0},
+                                                 {TR_ALTER_RENAME_COLUMN, 1, 1}};
     feed_open(&feed);
     feed_create(&feed, v1);
     feed_row(&feed, TR_OP_CREATE, v1, NULL, "1|keep|drop", 0);
@@ -828,7 +879,8 @@ static void ddl_rename_and_drop_table(void **state)
     ROWS("~\n", "SELECT to_regclass('other.b')");
 }
 
-/* A change that the target refuses leaves the writer usable and the rest of the transaction alone. */
+/* A change that the target refuses leaves the writer usable and the rest of the transaction alone.
+ */
 static void ddl_refused(void **state)
 {
     (void)state;
@@ -862,7 +914,8 @@ static void table_creation_disabled(void **state)
     feed_open(&feed);
     assert_int_equal(feed_try_schema(&feed, TR_CHANGE_CREATE_TABLE, NULL, t, NULL, 0), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_TABLE_MISSING);
-    assert_non_null(strstr(feed.err.hint, "CREATE TABLE IF NOT EXISTS \"public\".\"t\" (\"id\" int4 NOT NULL, "));
+    assert_non_null(strstr(feed.err.hint,
+                           "CREATE TABLE IF NOT EXISTS \"public\".\"t\" (\"id\" int4 NOT NULL, "));
     test_sql(server.admin, "%s", feed.err.hint); /* the hint is SQL that works */
     feed_create(&feed, t);
     feed_row(&feed, TR_OP_CREATE, t, NULL, "1|x|1", 0);
@@ -882,7 +935,8 @@ static void schema_override_and_missing_column(void **state)
     feed_row(&feed, TR_OP_CREATE, t, NULL, "1|x|1", 0);
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
-    ROWS("1|1\n", "SELECT (SELECT count(*) FROM other.t), (SELECT count(*) FROM other.tailrace_position)");
+    ROWS("1|1\n",
+         "SELECT (SELECT count(*) FROM other.t), (SELECT count(*) FROM other.tailrace_position)");
     test_sql(server.admin, "ALTER TABLE other.t DROP COLUMN name");
     feed_close(&feed);
     feed_open(&feed);
@@ -929,13 +983,19 @@ static void wrong_settings(void **state)
     assert_int_equal(feed.err.code, TR_E_PGSINK_OPTION);
     assert_null(strstr(feed.err.detail, "canary"));
     char url[128];
-    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port);
-    feed.config.options = (struct tr_pgs_options){.url = {url}, .sslmode = 4, .position_table = "p",
-                                                  .connect_timeout_ms = 5000, .apply_rows = 10, .apply_bytes = 1000};
+    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/postgres?sslmode=disable",
+             server.port);
+    feed.config.options = (struct tr_pgs_options){.url = {url},
+                                                  .sslmode = 4,
+                                                  .position_table = "p",
+                                                  .connect_timeout_ms = 5000,
+                                                  .apply_rows = 10,
+                                                  .apply_bytes = 1000};
     feed_open(&feed);
     test_sql(server.admin, "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
     feed_close(&feed);
-    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/latin?sslmode=disable", server.port);
+    snprintf(url, sizeof url, "postgresql://postgres@127.0.0.1:%d/latin?sslmode=disable",
+             server.port);
     assert_int_equal(feed_try_open(&feed), TR_FAIL);
     assert_int_equal(feed.err.code, TR_E_PGSINK_ENCODING);
     test_sql(server.admin, "DROP DATABASE latin");
@@ -951,7 +1011,8 @@ static void two_processes(void **state)
     feed_close(&feed);
     feed_open(&feed); /* the session just closed is waited for */
     PGconn *holder = test_server_connect(&server);
-    test_sql(holder, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()");
+    test_sql(holder, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+                     "AND pid <> pg_backend_pid()");
     feed_open(&other);
     feed_free(&other);
     PQfinish(holder);
@@ -966,7 +1027,8 @@ static void connection_lost(void **state)
     feed_row(&feed, TR_OP_CREATE, t, NULL, "1|x|1", 0);
     feed_commit(&feed, "lsn", "0/1");
     feed_flush(&feed);
-    test_sql(server.admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tailrace/%%'");
+    test_sql(server.admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                           "application_name LIKE 'tailrace/%%'");
     feed_row(&feed, TR_OP_CREATE, t, NULL, "2|x|1", 0);
     feed_commit(&feed, "lsn", "0/2");
     feed_send(&feed);
@@ -1012,7 +1074,9 @@ static void deadlock(void **state)
     for (int round = 0; round < 2; round++) {
         if (round == 1) { /* in the middle of a transaction: back to the savepoint */
             feed_row(&feed, TR_OP_UPDATE, t, NULL, "3|early|3", 0);
-            feed_truncate(&feed, feed_table(7, "public", "t", "id int4 k,name text n,amount numeric(10;2) n"), 0);
+            feed_truncate(
+                &feed, feed_table(7, "public", "t", "id int4 k,name text n,amount numeric(10;2) n"),
+                0);
             feed_send(&feed);
             feed_row(&feed, TR_OP_CREATE, t, NULL, "1|a|1", 0);
             feed_row(&feed, TR_OP_CREATE, t, NULL, "2|b|2", 0);
@@ -1097,26 +1161,31 @@ static void validate(void **state)
 {
     (void)state;
     ordinary_role();
-    test_sql(server.admin, "CREATE SCHEMA other; CREATE TABLE a (id int, v int, must text NOT NULL);"
-                           "CREATE VIEW v AS SELECT 1 AS id; CREATE TABLE b (id int PRIMARY KEY, v text,"
-                           " a_id int REFERENCES b); GRANT ALL ON b TO plain; GRANT SELECT, INSERT ON a TO plain");
-    const struct tr_table *tables[] = {feed_table(1, "public", "a", "id int4 k,v text n,w int4 n"),
-                                       feed_table(2, "other", "n", "id int4 k"),
-                                       feed_table(3, "public", "v", "id int4 k"),
-                                       feed_table(4, "public", "b", "id int4 k,v text n,a_id int4 n"),
-                                       feed_table(5, "public", "fresh", "id int4 k")};
+    test_sql(
+        server.admin,
+        "CREATE SCHEMA other; CREATE TABLE a (id int, v int, must text NOT NULL);"
+        "CREATE VIEW v AS SELECT 1 AS id; CREATE TABLE b (id int PRIMARY KEY, v text,"
+        " a_id int REFERENCES b); GRANT ALL ON b TO plain; GRANT SELECT, INSERT ON a TO plain");
+    const struct tr_table *tables[] = {
+        feed_table(1, "public", "a", "id int4 k,v text n,w int4 n"),
+        feed_table(2, "other", "n", "id int4 k"), feed_table(3, "public", "v", "id int4 k"),
+        feed_table(4, "public", "b", "id int4 k,v text n,a_id int4 n"),
+        feed_table(5, "public", "fresh", "id int4 k")};
     feed_open(&feed);
     findings[0] = '\0';
     assert_int_equal(tr_sink_postgres.validate(feed.sink, tables, 5, note, NULL, &feed.err), TR_OK);
     static const char *const expected[] = {
         "0 - postgres: PostgreSQL ",
-        "2 PGSINK_PRIVILEGE public.a: the role has no UPDATE privilege [GRANT UPDATE ON \"public\".\"a\" TO \"plain\";]",
+        "2 PGSINK_PRIVILEGE public.a: the role has no UPDATE privilege [GRANT UPDATE ON "
+        "\"public\".\"a\" TO \"plain\";]",
         "1 PGSINK_TYPE public.a: column \"v\" is integer on the target and text on the source",
         "0 PGSINK_COLUMN_MISSING public.a: column \"w\" is not on the target; it will be added",
         "2 PGSINK_NOT_NULL public.a: column \"must\" is NOT NULL without default",
-        "1 PGSINK_NO_UNIQUE_KEY public.a: the target has no unique index on the key: rows are found by reading it "
+        "1 PGSINK_NO_UNIQUE_KEY public.a: the target has no unique index on the key: rows are "
+        "found by reading it "
         "[ALTER TABLE \"public\".\"a\" ADD PRIMARY KEY (\"id\");]",
-        "2 PGSINK_PRIVILEGE other: the table cannot be made: no CREATE privilege on the schema [GRANT CREATE ON SCHEMA \"other\" TO \"plain\";]",
+        "2 PGSINK_PRIVILEGE other: the table cannot be made: no CREATE privilege on the schema "
+        "[GRANT CREATE ON SCHEMA \"other\" TO \"plain\";]",
         "2 PGSINK_TABLE_KIND public.v:",
         "1 PGSINK_ORDERED public.b: foreign keys fire for this role",
         "0 - public.fresh: the table will be created",
@@ -1149,7 +1218,8 @@ static void scan_and_drop(void **state)
     assert_string_equal(cells[0].ptr, "B\ttab");
     assert_int_equal(cells[1].state, TR_CELL_NULL);
     struct tr_cell key = {"b", 1, TR_CELL_TEXT};
-    assert_int_equal(scan->open(feed.sink, t, &key, &second, &feed.err), TR_OK); /* while the other is open */
+    assert_int_equal(scan->open(feed.sink, t, &key, &second, &feed.err),
+                     TR_OK); /* while the other is open */
     assert_int_equal(scan->next(second, &cells, &feed.err), TR_OK);
     assert_string_equal(cells[1].ptr, "1000.50");
     assert_string_equal(cells[2].ptr, "\\x00");
@@ -1179,16 +1249,41 @@ int main(void)
     }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(changes_and_marks), TEST(coalescing), TEST(inserts_that_exist), TEST(types_round_trip),
-        TEST(binary_bytes_and_nul), TEST(enum_becomes_text), TEST(types_of_the_users_own), TEST(wide_table), TEST(odd_names),
-        TEST(composite_key_without_other_columns), TEST(keyless), TEST(secondary_unique_swap),
-        TEST(bad_row_among_many), TEST(foreign_keys_and_triggers), TEST(identity_and_generated),
-        TEST(partitioned_target), TEST(no_index_on_the_key), TEST(truncates), TEST(giant_transaction),
-        TEST(snapshot_load_and_resume), TEST(bad_raw_line), TEST(ddl_create_and_alter), TEST(ddl_twice),
-        TEST(ddl_rename_and_drop_table), TEST(ddl_refused), TEST(table_creation_disabled),
-        TEST(schema_override_and_missing_column), TEST(wrong_settings), TEST(two_processes),
-        TEST(connection_lost), TEST(deadlock), TEST(lock_timeout_is_transient),
-        TEST(interrupt_ends_a_wait), TEST(validate), TEST(scan_and_drop),
+        TEST(changes_and_marks),
+        TEST(coalescing),
+        TEST(inserts_that_exist),
+        TEST(types_round_trip),
+        TEST(binary_bytes_and_nul),
+        TEST(enum_becomes_text),
+        TEST(types_of_the_users_own),
+        TEST(wide_table),
+        TEST(odd_names),
+        TEST(composite_key_without_other_columns),
+        TEST(keyless),
+        TEST(secondary_unique_swap),
+        TEST(bad_row_among_many),
+        TEST(foreign_keys_and_triggers),
+        TEST(identity_and_generated),
+        TEST(partitioned_target),
+        TEST(no_index_on_the_key),
+        TEST(truncates),
+        TEST(giant_transaction),
+        TEST(snapshot_load_and_resume),
+        TEST(bad_raw_line),
+        TEST(ddl_create_and_alter),
+        TEST(ddl_twice),
+        TEST(ddl_rename_and_drop_table),
+        TEST(ddl_refused),
+        TEST(table_creation_disabled),
+        TEST(schema_override_and_missing_column),
+        TEST(wrong_settings),
+        TEST(two_processes),
+        TEST(connection_lost),
+        TEST(deadlock),
+        TEST(lock_timeout_is_transient),
+        TEST(interrupt_ends_a_wait),
+        TEST(validate),
+        TEST(scan_and_drop),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_server_stop(&server);

@@ -1,7 +1,7 @@
-/* Random transactions against a model: after each flush the target is the model as it was at the last
- * COMMIT event. Small buffers, unchanged values, key changes, unique values that move between rows,
- * truncates, reopening. And the same with kill -9 at every failpoint: a child applies the stream, dies,
- * and the next one goes on from the stored mark.
+/* Random transactions against a model: after each flush the target is the model as it was at the
+ * last COMMIT event. Small buffers, unchanged values, key changes, unique values that move between
+ * rows, truncates, reopening. And the same with kill -9 at every failpoint: a child applies the
+ * stream, dies, and the next one goes on from the stored mark.
  *
  * The seed is printed; TAILRACE_TEST_SEED repeats a run. */
 #include <setjmp.h>
@@ -38,7 +38,8 @@ struct model {
     struct row rows[KEYS];
 };
 enum flavour { PLAIN, UNIQUE, ORDERED, NO_INDEX, KEYLESS, FLAVOURS };
-static const char *const flavour_names[] = {"plain", "second unique key", "row by row", "no index", "no key"};
+static const char *const flavour_names[] = {"plain", "second unique key", "row by row", "no index",
+                                            "no key"};
 static const char *const tables_sql[] = {
     "CREATE TABLE t (id int PRIMARY KEY, u int, v int, big text)",
     "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v int, big text)",
@@ -59,8 +60,9 @@ static unsigned below(unsigned n)
 
 static const struct tr_table *table_of(enum flavour flavour)
 {
-    return flavour == KEYLESS ? feed_table(1, "public", "t", "id int4 n,u int4 n,v int4 n,big text n")
-                              : feed_table(1, "public", "t", "id int4 k,u int4 n,v int4 n,big text n");
+    return flavour == KEYLESS
+               ? feed_table(1, "public", "t", "id int4 n,u int4 n,v int4 n,big text n")
+               : feed_table(1, "public", "t", "id int4 k,u int4 n,v int4 n,big text n");
 }
 
 static char *text_of(int id, const struct row *row, bool with_big, char *buf, size_t size)
@@ -77,7 +79,8 @@ static void emit(enum tr_op op, const struct tr_table *t, int old_id, const stru
 {
     char before[80], after[80];
     unsigned flags = 0;
-    bool with_big = op != TR_OP_UPDATE || old == NULL || new == NULL || old->big != new->big || below(2) == 0;
+    bool with_big =
+        op != TR_OP_UPDATE || old == NULL || new == NULL || old->big != new->big || below(2) == 0;
     if (op == TR_OP_UPDATE && old_id != id)
         flags |= TR_EV_KEY_CHANGED;
     if (old != NULL && !keyless)
@@ -149,7 +152,8 @@ static void change(struct model *model, const struct tr_table *t, bool keyless)
     }
 }
 
-static void transaction(struct model *model, const struct tr_table *t, bool keyless, unsigned number)
+static void transaction(struct model *model, const struct tr_table *t, bool keyless,
+                        unsigned number)
 {
     char lsn[32];
     for (unsigned i = below(below(10) == 0 ? 60 : 8); i > 0; i--)
@@ -173,7 +177,8 @@ static void compare(const struct model *model, const char *where)
         char u[16];
         snprintf(u, sizeof u, row->u < 0 ? "~" : "%d", row->u);
         if (row->there)
-            at += (size_t)snprintf(expected + at, sizeof expected - at, "%d|%s|%d|big{%d}\n", i, u, row->v, row->big);
+            at += (size_t)snprintf(expected + at, sizeof expected - at, "%d|%s|%d|big{%d}\n", i, u,
+                                   row->v, row->big);
     }
     const char *found = test_rows(server.admin, "SELECT id, u, v, big FROM t ORDER BY id");
     if (strcmp(found, expected) != 0)
@@ -263,7 +268,8 @@ static void run_stream(enum flavour flavour, unsigned long long seed, struct mod
 }
 
 /* This binary again: a child of its own, which a failpoint may kill. */
-static int spawn_child(enum flavour flavour, unsigned long long seed, unsigned deaths, const char *point)
+static int spawn_child(enum flavour flavour, unsigned long long seed, unsigned deaths,
+                       const char *point)
 {
     char failpoint[96], flavour_text[16], seed_text[32], port[16];
     unsigned long long keep = random_state;
@@ -297,8 +303,9 @@ static void as_child(void **state)
 static void nothing_lost_or_twice(void **state)
 {
     (void)state;
-    static const char *const points[] = {"sink.postgres.before_commit", "sink.postgres.after_commit",
-                                         "sink.postgres.mid_batch", "sink.postgres.write"};
+    static const char *const points[] = {"sink.postgres.before_commit",
+                                         "sink.postgres.after_commit", "sink.postgres.mid_batch",
+                                         "sink.postgres.write"};
     for (int flavour = 0; flavour < FLAVOURS; flavour++) {
         for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
             unsigned long long seed = random_state;
@@ -333,7 +340,8 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(child, NULL, NULL);
     }
     const char *seed = getenv("TAILRACE_TEST_SEED");
-    random_state = seed != NULL ? strtoull(seed, NULL, 10) : (unsigned long long)time(NULL) ^ (unsigned)getpid();
+    random_state = seed != NULL ? strtoull(seed, NULL, 10)
+                                : (unsigned long long)time(NULL) ^ (unsigned)getpid();
     fprintf(stderr, "TAILRACE_TEST_SEED=%llu\n", random_state);
     const char *why = test_server_start(&server);
     if (why != NULL) {
