@@ -1,6 +1,6 @@
-/* Nanoseconds per change for the encoders, and for the same debezium-json record built by jansson in the
- * same run (objects, then json_dumpb). jansson gets the conversions for free: its decimals, times and
- * base64 are converted once, before the clock runs.
+/* Nanoseconds per change for the encoders, and for the same debezium-json record built by jansson
+ * in the same run (objects, then json_dumpb). jansson gets the conversions for free: its decimals,
+ * times and base64 are converted once, before the clock runs.
  *
  *   bench_encode [changes]      default 300000 */
 #include <jansson.h>
@@ -40,8 +40,8 @@ static struct tr_table *orders(void)
     return tr_table_new(&spec, &table, &err) == TR_OK ? table : NULL;
 }
 
-static size_t by_encoder(const struct tr_format_ops *format, const struct tr_event *event, long count,
-                         double *ns)
+static size_t by_encoder(const struct tr_format_ops *format, const struct tr_event *event,
+                         long count, double *ns)
 {
     struct tr_format_options options;
     struct tr_format_context context = {"shop", "0.1.0", "postgresql"};
@@ -56,7 +56,8 @@ static size_t by_encoder(const struct tr_format_ops *format, const struct tr_eve
     for (long i = 0; i < count; i++) {
         tr_outbuf_clear(&out);
         if (format->encode_key(encoder, event, &out, &err) != TR_OK ||
-            format->encode_value(encoder, event, INT64_C(1700000000000000) + i, &out, &err) != TR_OK)
+            format->encode_value(encoder, event, INT64_C(1700000000000000) + i, &out, &err) !=
+                TR_OK)
             exit(1);
         bytes += out.len;
     }
@@ -74,22 +75,22 @@ static size_t by_jansson(long count, double *ns)
     for (long i = 0; i < count; i++) {
         json_int_t now_us = 1700000000000000 + i;
         json_t *key = json_pack("{s:I}", "id", (json_int_t)1234567);
-        json_t *after = json_pack("{s:I,s:i,s:s,s:s,s:s,s:b,s:s,s:I,s:f,s:s}", "id", (json_int_t)1234567,
-                                  "customer_id", 98765, "status", "shipped", "amount", "BNOU", "note",
-                                  "please leave the parcel with the \"neighbours\" at no. 7", "paid", 1,
-                                  "created_at", "2024-05-06T07:08:09.123456Z", "updated_at",
-                                  (json_int_t)1714979289123456, "weight", 12.375, "reference",
-                                  "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+        json_t *after = json_pack(
+            "{s:I,s:i,s:s,s:s,s:s,s:b,s:s,s:I,s:f,s:s}", "id", (json_int_t)1234567, "customer_id",
+            98765, "status", "shipped", "amount", "BNOU", "note",
+            "please leave the parcel with the \"neighbours\" at no. 7", "paid", 1, "created_at",
+            "2024-05-06T07:08:09.123456Z", "updated_at", (json_int_t)1714979289123456, "weight",
+            12.375, "reference", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
         json_t *source = json_pack(
             "{s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:I,s:n,s:n,s:n}", "version", "0.1.0",
-            "connector", "postgresql", "name", "shop", "ts_ms", (json_int_t)1700000000000, "snapshot",
-            "false", "db", "shop", "sequence", "[\"28047080\",\"28047856\"]", "ts_us",
-            (json_int_t)1700000000000000, "ts_ns", (json_int_t)1700000000000000000, "schema", "public",
-            "table", "orders", "txId", (json_int_t)839, "lsn", (json_int_t)28047856, "xmin", "origin",
-            "origin_lsn");
-        json_t *value = json_pack("{s:n,s:o,s:o,s:n,s:s,s:I,s:I,s:I}", "before", "after", after, "source",
-                                  source, "transaction", "op", "c", "ts_ms", now_us / 1000, "ts_us", now_us,
-                                  "ts_ns", now_us * 1000);
+            "connector", "postgresql", "name", "shop", "ts_ms", (json_int_t)1700000000000,
+            "snapshot", "false", "db", "shop", "sequence", "[\"28047080\",\"28047856\"]", "ts_us",
+            (json_int_t)1700000000000000, "ts_ns", (json_int_t)1700000000000000000, "schema",
+            "public", "table", "orders", "txId", (json_int_t)839, "lsn", (json_int_t)28047856,
+            "xmin", "origin", "origin_lsn");
+        json_t *value = json_pack("{s:n,s:o,s:o,s:n,s:s,s:I,s:I,s:I}", "before", "after", after,
+                                  "source", source, "transaction", "op", "c", "ts_ms",
+                                  now_us / 1000, "ts_us", now_us, "ts_ns", now_us * 1000);
         bytes += json_dumpb(key, buf, 16384, JSON_COMPACT);
         bytes += json_dumpb(value, buf, 16384, JSON_COMPACT);
         json_decref(key);
@@ -103,11 +104,16 @@ static size_t by_jansson(long count, double *ns)
 int main(int argc, char **argv)
 {
     long count = argc > 1 ? strtol(argv[1], NULL, 10) : 300000;
-    struct tr_cell cells[] = {
-        text("1234567"), text("98765"), text("shipped"), text("3163.72"),
-        text("please leave the parcel with the \"neighbours\" at no. 7"), text("t"),
-        text("2024-05-06 07:08:09.123456+00"), text("2024-05-06 07:08:09.123456"), text("12.375"),
-        text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")};
+    struct tr_cell cells[] = {text("1234567"),
+                              text("98765"),
+                              text("shipped"),
+                              text("3163.72"),
+                              text("please leave the parcel with the \"neighbours\" at no. 7"),
+                              text("t"),
+                              text("2024-05-06 07:08:09.123456+00"),
+                              text("2024-05-06 07:08:09.123456"),
+                              text("12.375"),
+                              text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")};
     struct tr_table *table = orders();
     if (table == NULL || count < 1)
         return 1;
@@ -125,7 +131,8 @@ int main(int argc, char **argv)
     printf("%-24s %10s %12s\n", "key and value", "ns/change", "bytes/change");
     printf("%-24s %10.0f %12zu\n", "debezium-json", ours_ns, ours / (size_t)count);
     printf("%-24s %10.0f %12zu\n", "json", plain_ns, plain / (size_t)count);
-    printf("%-24s %10.0f %12zu\n", "debezium-json, jansson", jansson_ns, theirs / (size_t)(count / 10 + 1));
+    printf("%-24s %10.0f %12zu\n", "debezium-json, jansson", jansson_ns,
+           theirs / (size_t)(count / 10 + 1));
     tr_table_unref(table);
     return 0;
 }

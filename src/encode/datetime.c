@@ -1,10 +1,10 @@
-/* Calendar arithmetic: days are counted in 400-year cycles of 146097 days with the year beginning in
- * March, so that the leap day is the year's last and month lengths follow (153 m + 2) / 5. */
+/* Calendar arithmetic: days are counted in 400-year cycles of 146097 days with the year beginning
+ * in March, so that the leap day is the year's last and month lengths follow (153 m + 2) / 5. */
 #include "encode/datetime.h"
 
 #define DAYS_PER_CYCLE 146097
-#define DAYS_TO_EPOCH 719468   /* 0000-03-01 to 1970-01-01 */
-#define YEAR_MAX 6000000       /* PostgreSQL's dates end in 5874897 */
+#define DAYS_TO_EPOCH 719468            /* 0000-03-01 to 1970-01-01 */
+#define YEAR_MAX 6000000                /* PostgreSQL's dates end in 5874897 */
 #define MONTH_US INT64_C(2629800000000) /* 365.25 / 12 days */
 
 static int64_t floor_div(int64_t value, int64_t by)
@@ -20,7 +20,8 @@ int64_t tr_days_from_civil(int64_t year, int month, int day)
     int64_t year_of_cycle = march_year - cycle * 400;
     int64_t march_month = (month + 9) % 12;
     int64_t day_of_year = (153 * march_month + 2) / 5 + day - 1;
-    int64_t day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    int64_t day_of_cycle =
+        year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
     return cycle * DAYS_PER_CYCLE + day_of_cycle - DAYS_TO_EPOCH;
 }
 
@@ -42,7 +43,8 @@ struct tr_civil tr_civil_from_days(int64_t days)
     return civil;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------
+ */
 
 struct reader {
     const char *at, *end;
@@ -286,10 +288,11 @@ int64_t tr_interval_us(const struct tr_interval *interval)
     if (!over)
         return sum;
     return interval->months < 0 || (interval->months == 0 && interval->days < 0) ? INT64_MIN
-                                                                                : INT64_MAX;
+                                                                                 : INT64_MAX;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------
+ */
 
 static void put_two(char *to, int64_t value)
 {

@@ -1,5 +1,5 @@
-/* Dates, times and intervals: canonical text (include/tailrace/event.h) → numbers, and numbers → ISO
- * 8601. The calendar is the proleptic Gregorian one, as in PostgreSQL and java.time. Pure. */
+/* Dates, times and intervals: canonical text (include/tailrace/event.h) → numbers, and numbers →
+ * ISO 8601. The calendar is the proleptic Gregorian one, as in PostgreSQL and java.time. Pure. */
 #ifndef TR_ENCODE_DATETIME_H
 #define TR_ENCODE_DATETIME_H
 
@@ -10,8 +10,8 @@
 /* What PostgreSQL's JDBC driver, and so Debezium, gives for infinity (µs; timestamps). */
 #define TR_TIMESTAMP_INFINITY_US INT64_C(9223372036825200000)
 #define TR_TIMESTAMP_NEG_INFINITY_US INT64_C(-9223372036832400000)
-/* Debezium's day numbers of infinite dates: the wire's INT32_MAX and INT32_MIN days since 2000-01-01,
- * moved to 1970 in 32 bits. */
+/* Debezium's day numbers of infinite dates: the wire's INT32_MAX and INT32_MIN days since
+ * 2000-01-01, moved to 1970 in 32 bits. */
 #define TR_DATE_INFINITY (-2147472692)
 #define TR_DATE_NEG_INFINITY (-2147472691)
 
@@ -32,11 +32,11 @@ bool tr_date_parse(const char *text, size_t len, int64_t *days, enum tr_instant_
 bool tr_time_parse(const char *text, size_t len, int64_t *us);
 /* µs since midnight UTC, within a day. */
 bool tr_timetz_parse(const char *text, size_t len, int64_t *us);
-/* In UTC when there is a zone. Days and time apart, since the last thirty of PostgreSQL's years do not
- * fit into 64 bits of µs since 1970. */
+/* In UTC when there is a zone. Days and time apart, since the last thirty of PostgreSQL's years do
+ * not fit into 64 bits of µs since 1970. */
 struct tr_instant {
     enum tr_instant_kind kind;
-    int64_t days;      /* since 1970-01-01 */
+    int64_t days; /* since 1970-01-01 */
     int64_t us_of_day;
 };
 bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant);

@@ -1,12 +1,13 @@
 /* Debezium's envelope as Connect's JSON converter writes it with schemas.enable=false:
  *
- *   value   := {"before":row,"after":row,"source":{…},"transaction":null,"op":"c","ts_ms":,"ts_us":,"ts_ns":}
+ *   value   :=
+ * {"before":row,"after":row,"source":{…},"transaction":null,"op":"c","ts_ms":,"ts_us":,"ts_ns":}
  *   message := {"op":"m","ts_ms":,"source":{…},"transaction":null,"message":{"prefix":,"content":}}
  *   row     := null | {"column":value,…}
  *
- * Field order and values were compared with what Debezium 3.5 writes (tests/golden/encode). A before
- * image that holds only the key shows the other columns as Debezium does: the default, null, or, when
- * the column forbids null, an empty value. Thread: one encoder per writer. */
+ * Field order and values were compared with what Debezium 3.5 writes (tests/golden/encode). A
+ * before image that holds only the key shows the other columns as Debezium does: the default, null,
+ * or, when the column forbids null, an empty value. Thread: one encoder per writer. */
 #include "encode/encode.h"
 #include "encode/encoder.h"
 #include "encode/json.h"
@@ -88,10 +89,7 @@ static const char *snapshot_word(const struct tr_event *event)
     return "true";
 }
 
-static int64_t milliseconds(int64_t us)
-{
-    return us / 1000 - (us % 1000 < 0);
-}
+static int64_t milliseconds(int64_t us) { return us / 1000 - (us % 1000 < 0); }
 
 static void write_source(const struct tr_event *event, const struct tr_template *tpl,
                          struct tr_outbuf *out)

@@ -1,5 +1,5 @@
-/* Decimal text → two's complement bytes. Up to 18 digits in one machine word, beyond that by limbs of
- * 32 bits, nine digits a step. Pure. */
+/* Decimal text → two's complement bytes. Up to 18 digits in one machine word, beyond that by limbs
+ * of 32 bits, nine digits a step. Pure. */
 #include "encode/decimal.h"
 
 #include <stdlib.h>
@@ -51,7 +51,8 @@ static uint32_t digit_at(const struct tr_decimal *decimal, size_t index)
 
 /* Big-endian bytes of a magnitude given by its limbs (least significant first), negated if asked,
  * without needless sign bytes. */
-static void put_bytes(const uint32_t *limbs, size_t limb_count, bool negative, struct tr_outbuf *out)
+static void put_bytes(const uint32_t *limbs, size_t limb_count, bool negative,
+                      struct tr_outbuf *out)
 {
     size_t size = limb_count * 4 + 1; /* one byte more for the sign */
     if (!tr_outbuf_reserve(out, size))

@@ -1,5 +1,6 @@
-/* Exact decimals: canonical text → unscaled integer in two's complement, big-endian, as short as can
- * be (what Java's BigInteger.toByteArray gives and Connect's Decimal holds). Any number of digits. */
+/* Exact decimals: canonical text → unscaled integer in two's complement, big-endian, as short as
+ * can be (what Java's BigInteger.toByteArray gives and Connect's Decimal holds). Any number of
+ * digits. */
 #ifndef TR_ENCODE_DECIMAL_H
 #define TR_ENCODE_DECIMAL_H
 
@@ -7,7 +8,7 @@
 
 struct tr_decimal {
     bool negative;
-    const char *whole;    /* digits before the point, without leading zeros; may be empty */
+    const char *whole; /* digits before the point, without leading zeros; may be empty */
     size_t whole_len;
     const char *fraction; /* digits behind it, as written */
     size_t fraction_len;

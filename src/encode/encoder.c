@@ -76,7 +76,8 @@ enum tr_status tr_encoder_value(struct tr_encoder *encoder, const struct tr_even
         tr_outbuf_lit(out, "null");
         return TR_OK;
     }
-    if (__builtin_expect(tr_value_write(&encoder->writer, &tpl->columns[column].shape, cell, out), 1))
+    if (__builtin_expect(tr_value_write(&encoder->writer, &tpl->columns[column].shape, cell, out),
+                         1))
         return TR_OK;
     const struct tr_column *described = &tpl->table->columns[column];
     char name[256];
@@ -123,14 +124,15 @@ enum tr_status tr_encoder_finish(struct tr_encoder *encoder, const struct tr_eve
     if (encoder->writer.lossy_count != 0 && encoder->lossy_logged == 0) {
         char name[256], quoted[300];
         encoder->lossy_logged = encoder->writer.lossy_count;
-        tr_log(TR_LOG_WARN,
-               "NaN or infinity has no place in decimal.handling.mode precise and is written as null",
-               "table=%s remedy=%s",
-               event->table == NULL
-                   ? "-"
-                   : tr_log_quote(tr_table_id_format(&event->table->id, name, sizeof name), quoted,
-                                  sizeof quoted),
-               "\"set decimal.handling.mode to string or double\"");
+        tr_log(
+            TR_LOG_WARN,
+            "NaN or infinity has no place in decimal.handling.mode precise and is written as null",
+            "table=%s remedy=%s",
+            event->table == NULL
+                ? "-"
+                : tr_log_quote(tr_table_id_format(&event->table->id, name, sizeof name), quoted,
+                               sizeof quoted),
+            "\"set decimal.handling.mode to string or double\"");
     }
     if (out->failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a record");

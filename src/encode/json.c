@@ -12,14 +12,14 @@
 
 /* Escapes of bytes below 0x80: 0 = none, 'u' = \u00XX, else the letter behind the backslash. */
 static const char escapes[128] = {
-    [0] = 'u',    [1] = 'u',    [2] = 'u',    [3] = 'u',    [4] = 'u',    [5] = 'u',   [6] = 'u',
-    [7] = 'u',    [8] = 'b',    [9] = 't',    [10] = 'n',   [11] = 'u',   [12] = 'f',  [13] = 'r',
-    [14] = 'u',   [15] = 'u',   [16] = 'u',   [17] = 'u',   [18] = 'u',   [19] = 'u',  [20] = 'u',
-    [21] = 'u',   [22] = 'u',   [23] = 'u',   [24] = 'u',   [25] = 'u',   [26] = 'u',  [27] = 'u',
-    [28] = 'u',   [29] = 'u',   [30] = 'u',   [31] = 'u',   ['"'] = '"',  ['\\'] = '\\'};
+    [0] = 'u',  [1] = 'u',  [2] = 'u',  [3] = 'u',  [4] = 'u',   [5] = 'u',    [6] = 'u',
+    [7] = 'u',  [8] = 'b',  [9] = 't',  [10] = 'n', [11] = 'u',  [12] = 'f',   [13] = 'r',
+    [14] = 'u', [15] = 'u', [16] = 'u', [17] = 'u', [18] = 'u',  [19] = 'u',   [20] = 'u',
+    [21] = 'u', [22] = 'u', [23] = 'u', [24] = 'u', [25] = 'u',  [26] = 'u',   [27] = 'u',
+    [28] = 'u', [29] = 'u', [30] = 'u', [31] = 'u', ['"'] = '"', ['\\'] = '\\'};
 
-/* High bit set in each byte of word that is a control, a quote, a backslash or not ASCII. A borrow can
- * mark a byte above a marked one too, never miss one: the scan below looks at each. */
+/* High bit set in each byte of word that is a control, a quote, a backslash or not ASCII. A borrow
+ * can mark a byte above a marked one too, never miss one: the scan below looks at each. */
 static uint64_t special_bytes(uint64_t word)
 {
     uint64_t quote = word ^ (ONES * '"'), slash = word ^ (ONES * '\\');

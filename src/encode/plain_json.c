@@ -4,8 +4,8 @@
  *   delete → nothing, a tombstone (the sink's part), or the before image with "__deleted":"true"
  *   truncate, message → nothing: a flattened row has no place for them
  *
- * With json.include-metadata: "__op", "__table", "__ts_ms", "__lsn" at the end. A value that the source
- * did not send shows as the placeholder; a column that a before image lacks is left out. */
+ * With json.include-metadata: "__op", "__table", "__ts_ms", "__lsn" at the end. A value that the
+ * source did not send shows as the placeholder; a column that a before image lacks is left out. */
 #include "encode/encode.h"
 #include "encode/encoder.h"
 #include "encode/json.h"

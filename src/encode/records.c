@@ -14,7 +14,8 @@ static bool skipped(const struct tr_format_options *options, char op)
     return false;
 }
 
-static struct tr_record *add(struct tr_records *records, const struct tr_event *event, bool tombstone)
+static struct tr_record *add(struct tr_records *records, const struct tr_event *event,
+                             bool tombstone)
 {
     struct tr_record *record = &records->items[records->count++];
     *record = (struct tr_record){.event = event, .tombstone = tombstone};

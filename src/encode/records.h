@@ -1,6 +1,6 @@
 /* Which records one event becomes. Most events become one; a delete may be followed by a tombstone
- * (same key, no value); an update that changes the key becomes a delete of the old key, its tombstone,
- * and a create of the new one, as Debezium does. Pure, no allocation. */
+ * (same key, no value); an update that changes the key becomes a delete of the old key, its
+ * tombstone, and a create of the new one, as Debezium does. Pure, no allocation. */
 #ifndef TR_ENCODE_RECORDS_H
 #define TR_ENCODE_RECORDS_H
 
@@ -10,10 +10,10 @@
 #define TR_RECORDS_MAX 3
 
 struct tr_record {
-    const struct tr_event *event;     /* for encode_key, and for encode_value unless tombstone */
-    const struct tr_event *new_key;   /* not NULL: header __debezium.newkey = this event's key */
-    const struct tr_event *old_key;   /* not NULL: header __debezium.oldkey = this event's key */
-    bool tombstone;                   /* no value */
+    const struct tr_event *event;   /* for encode_key, and for encode_value unless tombstone */
+    const struct tr_event *new_key; /* not NULL: header __debezium.newkey = this event's key */
+    const struct tr_event *old_key; /* not NULL: header __debezium.oldkey = this event's key */
+    bool tombstone;                 /* no value */
 };
 struct tr_records {
     size_t count; /* 0: the event has no record (COMMIT, SCHEMA, a skipped operation) */

@@ -9,7 +9,8 @@ static bool named(const char *name, const char *word)
 
 static bool is_varbit(const char *base)
 {
-    return base != NULL && (strncmp(base, "varbit", 6) == 0 || strncmp(base, "bit varying", 11) == 0);
+    return base != NULL &&
+           (strncmp(base, "varbit", 6) == 0 || strncmp(base, "bit varying", 11) == 0);
 }
 
 static int digits_of(const struct tr_column *column)
@@ -17,7 +18,8 @@ static int digits_of(const struct tr_column *column)
     return column->precision >= 0 && column->precision <= 6 ? column->precision : 6;
 }
 
-static enum tr_shape_kind debezium_decimal(const struct tr_column *column, enum tr_type type, int mode)
+static enum tr_shape_kind debezium_decimal(const struct tr_column *column, enum tr_type type,
+                                           int mode)
 {
     switch (mode) {
     case TR_DECIMAL_DOUBLE:

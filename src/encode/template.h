@@ -1,6 +1,7 @@
-/* What can be written before any row is seen: per table version the field names with their quotes and
- * colons, the shapes of the columns and the fixed pieces of the source block. Kept in a bounded,
- * set-associative cache; an entry holds a reference on its table, so a pointer names one version. */
+/* What can be written before any row is seen: per table version the field names with their quotes
+ * and colons, the shapes of the columns and the fixed pieces of the source block. Kept in a
+ * bounded, set-associative cache; an entry holds a reference on its table, so a pointer names one
+ * version. */
 #ifndef TR_ENCODE_TEMPLATE_H
 #define TR_ENCODE_TEMPLATE_H
 
@@ -11,19 +12,19 @@
 #define TR_TEMPLATE_WAYS 4 /* tables whose templates are kept: 512 */
 
 struct tr_template_column {
-    struct tr_slice name;  /* "name": with the colon; the first column's with '{' before it, the others
-                              with ',' */
-    struct tr_slice bare;  /* "name": alone */
+    struct tr_slice name; /* "name": with the colon; the first column's with '{' before it, the
+                             others with ',' */
+    struct tr_slice bare; /* "name": alone */
     struct tr_shape shape;
 };
 struct tr_template {
     const struct tr_table *table;
-    uint64_t used;              /* cache's clock */
-    struct tr_outbuf bytes;     /* what the slices point into */
-    struct tr_slice source_head; /* "source":{"version":…,"name":…,"ts_ms": */
-    struct tr_slice source_db;   /* ","db":"shop","sequence": */
+    uint64_t used;                /* cache's clock */
+    struct tr_outbuf bytes;       /* what the slices point into */
+    struct tr_slice source_head;  /* "source":{"version":…,"name":…,"ts_ms": */
+    struct tr_slice source_db;    /* ","db":"shop","sequence": */
     struct tr_slice source_table; /* ,"schema":"public","table":"t","txId": */
-    struct tr_slice table_name;  /* "public.t", quoted */
+    struct tr_slice table_name;   /* "public.t", quoted */
     struct tr_template_column *columns;
 };
 

@@ -26,14 +26,16 @@ void tr_value_writer_free(struct tr_value_writer *writer)
     tr_outbuf_free(&writer->json);
 }
 
-/* ---- decimals ----------------------------------------------------------------------------------- */
+/* ---- decimals -----------------------------------------------------------------------------------
+ */
 
 static bool is_special_decimal(const char *text, size_t len)
 {
     return len > 0 && (text[len - 1] == 'N' || text[len - 1] == 'y'); /* NaN, [-]Infinity */
 }
 
-/* "-$1,234.56", "(1.234,56 €)" → -1234.56: the last '.' or ',' with two digits behind it is the point. */
+/* "-$1,234.56", "(1.234,56 €)" → -1234.56: the last '.' or ',' with two digits behind it is the
+ * point. */
 static void normalize_money(struct tr_value_writer *writer, const char **text, size_t *len)
 {
     struct tr_outbuf *plain = &writer->text;
@@ -106,7 +108,8 @@ static bool write_special_decimal(struct tr_value_writer *writer, enum tr_shape_
     }
 }
 
-/* A NUL-terminated copy for strtod, in the writer's text buffer unless (money) it is there already. */
+/* A NUL-terminated copy for strtod, in the writer's text buffer unless (money) it is there already.
+ */
 static double parse_double(struct tr_value_writer *writer, const char *text, size_t len)
 {
     if (text != writer->text.data) {
@@ -154,7 +157,8 @@ static bool write_decimal(struct tr_value_writer *writer, const struct tr_shape 
     }
 }
 
-/* ---- bytes, bits, points ------------------------------------------------------------------------ */
+/* ---- bytes, bits, points ------------------------------------------------------------------------
+ */
 
 static bool write_bytes(enum tr_shape_kind kind, const char *text, size_t len, bool binary,
                         struct tr_outbuf *out)
@@ -309,7 +313,8 @@ static bool write_vector(const char *text, size_t len, struct tr_outbuf *out)
     return true;
 }
 
-/* ---- dates and times ---------------------------------------------------------------------------- */
+/* ---- dates and times ----------------------------------------------------------------------------
+ */
 
 static int64_t scaled(int64_t us, enum tr_shape_kind kind)
 {
@@ -409,7 +414,8 @@ static bool write_interval(enum tr_shape_kind kind, const char *text, size_t len
     return true;
 }
 
-/* ---- arrays and hstore -------------------------------------------------------------------------- */
+/* ---- arrays and hstore --------------------------------------------------------------------------
+ */
 
 /* From the opening quote; leaves *at behind the closing one and the content in `to`. */
 static bool read_quoted(const char **at, const char *end, struct tr_outbuf *to)
@@ -433,8 +439,8 @@ static bool read_quoted(const char **at, const char *end, struct tr_outbuf *to)
     return true;
 }
 
-static bool write_item(struct tr_value_writer *writer, const struct tr_shape *shape, const char **at,
-                       const char *end, struct tr_outbuf *out)
+static bool write_item(struct tr_value_writer *writer, const struct tr_shape *shape,
+                       const char **at, const char *end, struct tr_outbuf *out)
 {
     if (**at == '"') {
         if (!read_quoted(at, end, &writer->element))
@@ -548,7 +554,8 @@ static bool write_hstore_string(struct tr_value_writer *writer, const char *text
     return true;
 }
 
-/* ---- all ---------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------------
+ */
 
 static bool write_boolean(const char *text, size_t len, struct tr_outbuf *out)
 {
@@ -629,7 +636,8 @@ bool tr_value_write(struct tr_value_writer *writer, const struct tr_shape *shape
     return write_kind(writer, shape, shape->kind, cell->ptr, cell->len, out);
 }
 
-/* ---- placeholders ------------------------------------------------------------------------------- */
+/* ---- placeholders -------------------------------------------------------------------------------
+ */
 
 static bool writes_integers(enum tr_shape_kind kind)
 {

@@ -1,5 +1,5 @@
-/* One cell → one JSON value. What a column's values look like (its shape) is worked out once per table
- * version and options; writing a value is then one switch. Pure. */
+/* One cell → one JSON value. What a column's values look like (its shape) is worked out once per
+ * table version and options; writing a value is then one switch. Pure. */
 #ifndef TR_ENCODE_VALUE_H
 #define TR_ENCODE_VALUE_H
 
@@ -16,18 +16,18 @@ enum tr_shape_kind {
     TR_SHAPE_DECIMAL_VARIABLE, /* {"scale":s,"value":base64} */
     TR_SHAPE_DECIMAL_DOUBLE,
     TR_SHAPE_DECIMAL_STRING,
-    TR_SHAPE_DECIMAL_NUMBER,   /* all digits as a JSON number */
+    TR_SHAPE_DECIMAL_NUMBER, /* all digits as a JSON number */
     TR_SHAPE_BYTES_BASE64,
     TR_SHAPE_BYTES_BASE64_URL,
     TR_SHAPE_BYTES_HEX,
     TR_SHAPE_DATE_DAYS,
-    TR_SHAPE_DATE_ISO_ZONE,    /* 2020-01-01Z */
-    TR_SHAPE_DATE_ISO,         /* 2020-01-01 */
+    TR_SHAPE_DATE_ISO_ZONE, /* 2020-01-01Z */
+    TR_SHAPE_DATE_ISO,      /* 2020-01-01 */
     TR_SHAPE_TIME_MS,
     TR_SHAPE_TIME_US,
     TR_SHAPE_TIME_NS,
-    TR_SHAPE_TIME_ISO_ZONE,    /* 12:34:56.5Z */
-    TR_SHAPE_TIMETZ_ISO,       /* the same, in UTC */
+    TR_SHAPE_TIME_ISO_ZONE, /* 12:34:56.5Z */
+    TR_SHAPE_TIMETZ_ISO,    /* the same, in UTC */
     TR_SHAPE_TIMESTAMP_MS,
     TR_SHAPE_TIMESTAMP_US,
     TR_SHAPE_TIMESTAMP_NS,
@@ -37,14 +37,14 @@ enum tr_shape_kind {
     TR_SHAPE_INTERVAL_US,
     TR_SHAPE_INTERVAL_ISO,
     TR_SHAPE_BITS_BOOLEAN,
-    TR_SHAPE_BITS_BYTES,       /* little-endian, base64 */
-    TR_SHAPE_POINT_WKB,        /* {"x":,"y":,"wkb":,"srid":null} */
-    TR_SHAPE_POINT,            /* {"x":,"y":} */
+    TR_SHAPE_BITS_BYTES, /* little-endian, base64 */
+    TR_SHAPE_POINT_WKB,  /* {"x":,"y":,"wkb":,"srid":null} */
+    TR_SHAPE_POINT,      /* {"x":,"y":} */
     TR_SHAPE_HSTORE_STRING,
     TR_SHAPE_HSTORE_OBJECT,
-    TR_SHAPE_VECTOR,           /* pgvector's [1,2,3] as an array of floats */
-    TR_SHAPE_GEOMETRY,         /* PostGIS: {"wkb":,"srid":} from hex EWKB */
-    TR_SHAPE_ARRAY             /* of elem_kind */
+    TR_SHAPE_VECTOR,   /* pgvector's [1,2,3] as an array of floats */
+    TR_SHAPE_GEOMETRY, /* PostGIS: {"wkb":,"srid":} from hex EWKB */
+    TR_SHAPE_ARRAY     /* of elem_kind */
 };
 
 struct tr_shape {
@@ -74,8 +74,8 @@ struct tr_shape tr_shape_debezium(const struct tr_column *column,
 struct tr_shape tr_shape_plain(const struct tr_column *column,
                                const struct tr_format_options *options);
 
-/* A TEXT or BINARY cell. False: the text is not of the form that its type promises; what was appended
- * is to be thrown away. */
+/* A TEXT or BINARY cell. False: the text is not of the form that its type promises; what was
+ * appended is to be thrown away. */
 bool tr_value_write(struct tr_value_writer *writer, const struct tr_shape *shape,
                     const struct tr_cell *cell, struct tr_outbuf *out);
 /* In place of a value that the source did not send. */

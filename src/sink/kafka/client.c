@@ -1,8 +1,8 @@
 /* Handles of librdkafka.
  *
- * Property names: librdkafka's own; Java names of the same meaning are translated; those that have none
- * here, that would run code or commands, or that would weaken the delivery guarantee, are refused with
- * what to use instead. Values are never put into messages: they may be secrets. */
+ * Property names: librdkafka's own; Java names of the same meaning are translated; those that have
+ * none here, that would run code or commands, or that would weaken the delivery guarantee, are
+ * refused with what to use instead. Values are never put into messages: they may be secrets. */
 #include "sink/kafka/client.h"
 
 #include <stdarg.h>
@@ -16,12 +16,14 @@
 #define LOG_INTERVAL_MS 10000
 #define METADATA_SLICE_MS 500
 #define BATCH_MESSAGES_MAX "10000"
-#define QUEUE_MESSAGES_MAX "100000" /* below WINDOW_RECORDS_MAX */
-#define MESSAGE_BYTES_MAX "10000000" /* the broker's own limit decides, unless the file sets one */
+#define QUEUE_MESSAGES_MAX "100000"  /* below WINDOW_RECORDS_MAX */
+#define MESSAGE_BYTES_MAX "10000000" /* the broker's own limit decides, unless the file sets one   \
+                                      */
 #define BATCH_BYTES_MAX INT64_C(1000000)
 #define BATCH_HEADROOM_BYTES 512
 
-/* ---- properties --------------------------------------------------------------------------------- */
+/* ---- properties ---------------------------------------------------------------------------------
+ */
 
 struct translation {
     const char *java, *native;
@@ -56,7 +58,8 @@ static const struct refusal refusals[] = {
     {"metric.reporters", "Java classes cannot be loaded here."},
     {"plugin.library.paths", "Loading code from a pipeline file is not allowed."},
     {"sasl.kerberos.kinit.cmd", "Running commands from a pipeline file is not allowed."},
-    {"transactional.id", "Use sink.transactional-id-prefix with sink.delivery-guarantee: exactly-once."},
+    {"transactional.id",
+     "Use sink.transactional-id-prefix with sink.delivery-guarantee: exactly-once."},
     {"transaction.timeout.ms", "Use sink.transaction.timeout."},
     {"partitioner", "Use partition.strategy."},
     {"group.id", "The sink reads nothing but its own position."},
@@ -117,22 +120,35 @@ static enum tr_status set(rd_kafka_conf_t *conf, const char *name, const char *v
     if (result == RD_KAFKA_CONF_OK)
         return TR_OK;
     if (result == RD_KAFKA_CONF_UNKNOWN) {
-        (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "properties.%s is not a property of the Kafka client",
-                      name);
-        return tr_hint(err, "Names are librdkafka's; see docs/connectors/kafka-sink.md for Java's.");
+        (void)tr_fail(err, TR_E_KAFKA_PROPERTY,
+                      "properties.%s is not a property of the Kafka client", name);
+        return tr_hint(err,
+                       "Names are librdkafka's; see docs/connectors/kafka-sink.md for Java's.");
     }
-    (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "the Kafka client refuses the value of properties.%s", name);
+    (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "the Kafka client refuses the value of properties.%s",
+                  name);
     return tr_hint(err, "See librdkafka's CONFIGURATION.md for the values of %s.", name);
 }
 
 /* Properties for one role only, left out for the others. */
 static bool is_for(const char *name, enum kafka_role role)
 {
-    static const char *const producer_only[] = {
-        "acks", "request.required.acks", "linger.ms", "queue.buffering.", "batch.", "compression.",
-        "enable.idempotence", "max.in.flight", "message.timeout.ms", "delivery.timeout.ms", "retries",
-        "message.send.max.retries", "retry.backoff.ms", "sticky.", "request.timeout.ms",
-        "enable.gapless.guarantee"};
+    static const char *const producer_only[] = {"acks",
+                                                "request.required.acks",
+                                                "linger.ms",
+                                                "queue.buffering.",
+                                                "batch.",
+                                                "compression.",
+                                                "enable.idempotence",
+                                                "max.in.flight",
+                                                "message.timeout.ms",
+                                                "delivery.timeout.ms",
+                                                "retries",
+                                                "message.send.max.retries",
+                                                "retry.backoff.ms",
+                                                "sticky.",
+                                                "request.timeout.ms",
+                                                "enable.gapless.guarantee"};
     if (role == KAFKA_ROLE_PRODUCER)
         return true;
     for (size_t i = 0; i < sizeof producer_only / sizeof producer_only[0]; i++) {
@@ -152,7 +168,8 @@ static enum tr_status set_property(const struct kafka_client_spec *spec, rd_kafk
         if (strcmp(name, translations[i].java) != 0)
             continue;
         if (translations[i].how == DROPPED) {
-            tr_log(TR_LOG_DEBUG, "a property of the Java client has no effect here", "property=%s", name);
+            tr_log(TR_LOG_DEBUG, "a property of the Java client has no effect here", "property=%s",
+                   name);
             return TR_OK;
         }
         if (translations[i].how == BYTES_TO_KB) {
@@ -186,7 +203,8 @@ static enum tr_status set_producer(const struct kafka_client_spec *spec, rd_kafk
         set(conf, "message.max.bytes", MESSAGE_BYTES_MAX, err) != TR_OK ||
         set(conf, "batch.size", batch, err) != TR_OK ||
         set(conf, "batch.num.messages", BATCH_MESSAGES_MAX, err) != TR_OK ||
-        set(conf, "linger.ms", "1", err) != TR_OK || set(conf, "compression.type", "lz4", err) != TR_OK ||
+        set(conf, "linger.ms", "1", err) != TR_OK ||
+        set(conf, "compression.type", "lz4", err) != TR_OK ||
         set(conf, "partitioner", "murmur2_random", err) != TR_OK)
         return TR_FAIL;
     if (options->guarantee == KAFKA_NONE)
@@ -202,7 +220,8 @@ static enum tr_status set_producer(const struct kafka_client_spec *spec, rd_kafk
     return TR_OK;
 }
 
-/* ---- callbacks ---------------------------------------------------------------------------------- */
+/* ---- callbacks ----------------------------------------------------------------------------------
+ */
 
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -230,7 +249,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         return;
     health->logged_ms = now_ms;
     tr_log(TR_LOG_WARN, "a Kafka broker cannot be used now", "error=%s reason=%s",
-           rd_kafka_err2name((rd_kafka_resp_err_t)code), tr_log_quote(reason, quoted, sizeof quoted));
+           rd_kafka_err2name((rd_kafka_resp_err_t)code),
+           tr_log_quote(reason, quoted, sizeof quoted));
 }
 
 static enum tr_status make_conf(const struct kafka_client_spec *spec, rd_kafka_conf_t **out,
@@ -261,8 +281,8 @@ static enum tr_status make_conf(const struct kafka_client_spec *spec, rd_kafka_c
          set(conf, "auto.offset.reset", "earliest", err) != TR_OK))
         goto fail;
     for (size_t i = 0; i < options->properties.count; i++) {
-        if (set_property(spec, conf, options->properties.keys[i], options->properties.values[i], err) !=
-            TR_OK)
+        if (set_property(spec, conf, options->properties.keys[i], options->properties.values[i],
+                         err) != TR_OK)
             goto fail;
     }
     *out = conf;
@@ -289,33 +309,37 @@ enum tr_status kafka_client_new(const struct kafka_client_spec *spec, rd_kafka_t
     *out = NULL;
     if (make_conf(spec, &conf, err) != TR_OK)
         return TR_FAIL;
-    *out = rd_kafka_new(spec->role == KAFKA_ROLE_READER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, why,
-                        sizeof why);
+    *out = rd_kafka_new(spec->role == KAFKA_ROLE_READER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER,
+                        conf, why, sizeof why);
     if (*out != NULL)
         return TR_OK;
     rd_kafka_conf_destroy(conf);
     (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "the Kafka client refuses its properties");
     (void)tr_detail(err, "%s", why);
-    return tr_hint(err, "Look at properties.security.protocol, properties.sasl.* and properties.ssl.* "
-                        "together.");
+    return tr_hint(err,
+                   "Look at properties.security.protocol, properties.sasl.* and properties.ssl.* "
+                   "together.");
 }
 
-/* ---- errors ------------------------------------------------------------------------------------- */
+/* ---- errors -------------------------------------------------------------------------------------
+ */
 
 struct meaning {
     rd_kafka_resp_err_t native;
     enum tr_code code;
     const char *hint;
 };
-#define BROKERS_HINT                                                                                  \
-    "Check properties.bootstrap.servers, that the broker listens there, and that its "                \
+#define BROKERS_HINT                                                                               \
+    "Check properties.bootstrap.servers, that the broker listens there, and that its "             \
     "advertised.listeners can be reached from here."
-#define AUTH_HINT "Check properties.sasl.mechanism, properties.sasl.username and properties.sasl.password."
-#define ACL_HINT                                                                                      \
-    "Grant it: kafka-acls --add --allow-principal User:NAME --operation Write --operation Describe "  \
+#define AUTH_HINT                                                                                  \
+    "Check properties.sasl.mechanism, properties.sasl.username and properties.sasl.password."
+#define ACL_HINT                                                                                   \
+    "Grant it: kafka-acls --add --allow-principal User:NAME --operation Write --operation "        \
+    "Describe "                                                                                    \
     "--operation Create --topic NAME; with exactly-once also --transactional-id."
-#define SIZE_HINT                                                                                     \
-    "Raise max.message.bytes of the topic (kafka-configs --alter --entity-type topics) and the "      \
+#define SIZE_HINT                                                                                  \
+    "Raise max.message.bytes of the topic (kafka-configs --alter --entity-type topics) and the "   \
     "broker's message.max.bytes; properties.message.max.bytes bounds it on this side."
 static const struct meaning meanings[] = {
     {RD_KAFKA_RESP_ERR__TRANSPORT, TR_E_KAFKA_UNREACHABLE, BROKERS_HINT},
@@ -342,7 +366,8 @@ static const struct meaning meanings[] = {
     {RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, TR_E_KAFKA_TOPIC_CREATE,
      "Set topic.replication-factor to at most the number of brokers."},
     {RD_KAFKA_RESP_ERR_POLICY_VIOLATION, TR_E_KAFKA_TOPIC_CREATE,
-     "The cluster's policy forbids such a topic: create it by hand and set auto-create-table: false."},
+     "The cluster's policy forbids such a topic: create it by hand and set auto-create-table: "
+     "false."},
     {RD_KAFKA_RESP_ERR_INVALID_CONFIG, TR_E_KAFKA_TOPIC_CREATE, "Look at topic.config.*."},
     {RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, TR_E_KAFKA_TOPIC_NAME, "Change topic or topic.prefix."},
     {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, TR_E_KAFKA_MESSAGE_TOO_LARGE, SIZE_HINT},
@@ -377,8 +402,8 @@ bool kafka_is_final(rd_kafka_resp_err_t native)
     return tr_error_info(meaning_of(native)->code)->class != TR_TRANSIENT;
 }
 
-static enum tr_status fail_with(struct tr_error *err, rd_kafka_resp_err_t native, const char *detail,
-                                const char *what_format, va_list args)
+static enum tr_status fail_with(struct tr_error *err, rd_kafka_resp_err_t native,
+                                const char *detail, const char *what_format, va_list args)
 {
     char what[300];
     (void)vsnprintf(what, sizeof what, what_format, args);
@@ -404,7 +429,8 @@ enum tr_status kafka_fail_error(struct tr_error *err, rd_kafka_error_t *native,
 {
     va_list args;
     va_start(args, what_format);
-    (void)fail_with(err, rd_kafka_error_code(native), rd_kafka_error_string(native), what_format, args);
+    (void)fail_with(err, rd_kafka_error_code(native), rd_kafka_error_string(native), what_format,
+                    args);
     va_end(args);
     rd_kafka_error_destroy(native);
     return TR_FAIL;

@@ -8,12 +8,12 @@
 
 #include "sink/kafka/options.h"
 
-/* What the error callback saw last; shared by all handles of a sink. Callbacks run in the thread that
- * polls. */
+/* What the error callback saw last; shared by all handles of a sink. Callbacks run in the thread
+ * that polls. */
 struct kafka_health {
-    _Atomic int cause;         /* rd_kafka_resp_err_t of a connection's failure, 0 none */
+    _Atomic int cause; /* rd_kafka_resp_err_t of a connection's failure, 0 none */
     char reason[256];
-    int64_t logged_ms;         /* rate limit of the log line */
+    int64_t logged_ms; /* rate limit of the log line */
     _Atomic bool interrupted;
 };
 
@@ -38,13 +38,13 @@ enum tr_status kafka_fail(struct tr_error *err, rd_kafka_resp_err_t native, cons
                           const char *what_format, ...) __attribute__((format(printf, 4, 5)));
 /* The same from an error object, which is destroyed. */
 enum tr_status kafka_fail_error(struct tr_error *err, rd_kafka_error_t *native,
-                                const char *what_format, ...)
-    __attribute__((format(printf, 3, 4)));
+                                const char *what_format, ...) __attribute__((format(printf, 3, 4)));
 
 /* A retry cannot help: somebody has to act (credentials, grants, sizes, a second instance …). */
 bool kafka_is_final(rd_kafka_resp_err_t native);
 
-/* Waits for a broker: metadata of the whole cluster (never creates a topic). The caller destroys it. */
+/* Waits for a broker: metadata of the whole cluster (never creates a topic). The caller destroys
+ * it. */
 enum tr_status kafka_metadata(rd_kafka_t *rk, struct kafka_health *health, int64_t timeout_ms,
                               const struct rd_kafka_metadata **metadata, struct tr_error *err);
 

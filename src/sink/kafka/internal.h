@@ -27,26 +27,28 @@ struct kafka_sink {
     rd_kafka_t *producer; /* made by load_marks or writer_open */
     struct kafka_topics topics;
     struct kafka_pairs headers;
-    int64_t broker_message_bytes;       /* message.max.bytes of the cluster, 0 unknown */
-    int64_t broker_transaction_max_ms;  /* transaction.max.timeout.ms, 0 unknown */
-    struct tr_state positions;          /* what the position topic holds */
+    int64_t broker_message_bytes;      /* message.max.bytes of the cluster, 0 unknown */
+    int64_t broker_transaction_max_ms; /* transaction.max.timeout.ms, 0 unknown */
+    struct tr_state positions;         /* what the position topic holds */
     struct kafka_writer *writer;
 };
 
-/* ---- producer.c: the producer and its transactions ---------------------------------------------- */
+/* ---- producer.c: the producer and its transactions ----------------------------------------------
+ */
 
 enum tr_status kafka_producer_open(struct kafka_sink *sink, struct tr_error *err);
 /* What the client says went wrong for good, as an error of ours; TR_OK when nothing did. */
 enum tr_status kafka_producer_fatal(struct kafka_sink *sink, struct tr_error *err);
 enum tr_status kafka_txn_begin(struct kafka_sink *sink, struct tr_error *err);
-/* Blocks until the transaction is committed, aborted, or the sink is interrupted. started_ms: when it
- * began (tr_clock_mono_ms). */
+/* Blocks until the transaction is committed, aborted, or the sink is interrupted. started_ms: when
+ * it began (tr_clock_mono_ms). */
 enum tr_status kafka_txn_commit(struct kafka_sink *sink, int64_t started_ms, struct tr_error *err);
 void kafka_txn_abort(struct kafka_sink *sink, int timeout_ms);
 /* Delivery report; writer.c. */
 void kafka_on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque);
 
-/* ---- positions.c: the marks in the position topic ------------------------------------------------ */
+/* ---- positions.c: the marks in the position topic
+ * ------------------------------------------------ */
 
 /* Reads the topic to its end (read committed) into sink->positions. */
 enum tr_status kafka_positions_load(struct kafka_sink *sink, struct tr_error *err);
@@ -60,9 +62,11 @@ enum tr_status kafka_positions_send(struct kafka_sink *sink, const struct tr_sta
 enum tr_status kafka_positions_settle(struct kafka_sink *sink, struct tr_state *staged,
                                       struct tr_error *err);
 
-/* ---- writer.c ------------------------------------------------------------------------------------ */
+/* ---- writer.c
+ * ------------------------------------------------------------------------------------ */
 
-enum tr_status kafka_writer_open(void *self, unsigned partition, void **writer, struct tr_error *err);
+enum tr_status kafka_writer_open(void *self, unsigned partition, void **writer,
+                                 struct tr_error *err);
 enum tr_status kafka_writer_apply(void *writer, const struct tr_event *event, struct tr_error *err);
 enum tr_status kafka_writer_write(void *writer, const struct tr_event *events, size_t event_count,
                                   struct tr_error *err);

@@ -1,8 +1,8 @@
 /* The Kafka sink: opening, preflight, positions, and its row in the table of sinks.
  *
- * Delivery guarantees are the writer's (writer.c). A position is kept in Kafka only with exactly-once;
- * otherwise load_marks answers TR_END and the checkpoint alone decides. Threads: interrupt from any;
- * the rest as sink.h says. */
+ * Delivery guarantees are the writer's (writer.c). A position is kept in Kafka only with
+ * exactly-once; otherwise load_marks answers TR_END and the checkpoint alone decides. Threads:
+ * interrupt from any; the rest as sink.h says. */
 #include "sink/kafka/kafka.h"
 
 #include <stdio.h>
@@ -85,8 +85,8 @@ static int64_t setting_number(struct kafka_sink *sink, int32_t broker_id, const 
 static enum tr_status learn_cluster(struct kafka_sink *sink, struct tr_error *err)
 {
     const struct rd_kafka_metadata *metadata;
-    if (kafka_metadata(sink->admin, sink->health, sink->options->connect_timeout_ms, &metadata, err) !=
-        TR_OK)
+    if (kafka_metadata(sink->admin, sink->health, sink->options->connect_timeout_ms, &metadata,
+                       err) != TR_OK)
         return TR_FAIL;
     enum tr_status status = kafka_topics_learn(&sink->topics, metadata, err);
     if (metadata->broker_cnt > 0) { /* without the right to see settings both stay unknown */
@@ -135,14 +135,16 @@ static enum tr_status kafka_open(const struct tr_config *config, const struct tr
     trial.role = KAFKA_ROLE_PRODUCER;
     trial.transactional_id = sink->transactional_id;
     trial.delivered = kafka_on_delivered;
-    if (kafka_client_check(&trial, err) != TR_OK || kafka_client_new(&spec, &sink->admin, err) != TR_OK ||
+    if (kafka_client_check(&trial, err) != TR_OK ||
+        kafka_client_new(&spec, &sink->admin, err) != TR_OK ||
         kafka_topics_init(&sink->topics, sink->options, sink->prefix, sink->pipeline, sink->admin,
                           sink->health, err) != TR_OK)
         return TR_FAIL;
     return learn_cluster(sink, err);
 }
 
-/* ---- preflight ----------------------------------------------------------------------------------- */
+/* ---- preflight
+ * ----------------------------------------------------------------------------------- */
 
 struct reporter {
     tr_report_fn report;
@@ -156,7 +158,8 @@ static void report_line(const struct reporter *to, enum tr_severity severity, en
     to->report(to->ctx, &finding);
 }
 
-static void report_failure(const struct reporter *to, const char *object, const struct tr_error *err)
+static void report_failure(const struct reporter *to, const char *object,
+                           const struct tr_error *err)
 {
     report_line(to, TR_ERROR_SEVERITY, err->code, object, err->message, err->hint);
 }
@@ -167,12 +170,12 @@ static void validate_guarantee(struct kafka_sink *sink, const struct reporter *t
     char text[300];
     if (sink->transactional && sink->broker_transaction_max_ms > 0 &&
         options->transaction_timeout_ms > sink->broker_transaction_max_ms) {
-        (void)snprintf(text, sizeof text,
-                       "sink.transaction.timeout is %lld ms, but the broker allows %lld ms",
-                       (long long)options->transaction_timeout_ms,
-                       (long long)sink->broker_transaction_max_ms);
-        report_line(to, TR_ERROR_SEVERITY, TR_E_KAFKA_TXN_TIMEOUT, "sink.transaction.timeout", text,
-                    "Lower sink.transaction.timeout, or raise the broker's transaction.max.timeout.ms.");
+        (void)snprintf(
+            text, sizeof text, "sink.transaction.timeout is %lld ms, but the broker allows %lld ms",
+            (long long)options->transaction_timeout_ms, (long long)sink->broker_transaction_max_ms);
+        report_line(
+            to, TR_ERROR_SEVERITY, TR_E_KAFKA_TXN_TIMEOUT, "sink.transaction.timeout", text,
+            "Lower sink.transaction.timeout, or raise the broker's transaction.max.timeout.ms.");
     }
     if (sink->broker_message_bytes > 0) {
         (void)snprintf(text, sizeof text,
@@ -203,7 +206,8 @@ static void validate_table(struct kafka_sink *sink, const struct tr_table *table
                        topic->partition_count, topic->partition_count == 1 ? "" : "s");
         report_line(to, TR_INFO, TR_E_NONE, object, text, NULL);
     } else if (!sink->options->create_topics) {
-        (void)snprintf(text, sizeof text, "topic %s does not exist and auto-create-table is false", name);
+        (void)snprintf(text, sizeof text, "topic %s does not exist and auto-create-table is false",
+                       name);
         report_line(to, TR_ERROR_SEVERITY, TR_E_KAFKA_TOPIC_MISSING, object, text,
                     "Create the topic, or set auto-create-table: true.");
     } else if (kafka_topic_create(&sink->topics, name, false, true, &err) != TR_OK) {
@@ -232,7 +236,8 @@ static enum tr_status kafka_validate(void *self, const struct tr_table *const *t
     return TR_OK;
 }
 
-/* ---- positions ----------------------------------------------------------------------------------- */
+/* ---- positions
+ * ----------------------------------------------------------------------------------- */
 
 static bool position_topic_exists(struct kafka_sink *sink)
 {
@@ -305,7 +310,8 @@ static enum tr_status kafka_drop(void *self, tr_report_fn report, void *report_c
     if (kafka_topic_delete(&sink->topics, sink->position_topic, &existed, err) != TR_OK)
         return TR_FAIL;
     if (existed)
-        report_line(&to, TR_INFO, TR_E_NONE, sink->position_topic, "removed the topic of positions", NULL);
+        report_line(&to, TR_INFO, TR_E_NONE, sink->position_topic, "removed the topic of positions",
+                    NULL);
     return TR_OK;
 }
 

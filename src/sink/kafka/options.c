@@ -12,8 +12,10 @@ const struct tr_option kafka_option_table[] = {
     {.name = "properties.*",
      .type = TR_OPT_MAP,
      .offset = AT(properties),
-     .help = "Properties of the Kafka client, above all properties.bootstrap.servers (host:port, …) and "
-             "properties.security.protocol, properties.sasl.* and properties.ssl.*. librdkafka's names; "
+     .help = "Properties of the Kafka client, above all properties.bootstrap.servers (host:port, "
+             "…) and "
+             "properties.security.protocol, properties.sasl.* and properties.ssl.*. librdkafka's "
+             "names; "
              "Java's are translated where the meaning is the same."},
     {.name = "bootstrap-servers",
      .type = TR_OPT_STRING,
@@ -23,7 +25,8 @@ const struct tr_option kafka_option_table[] = {
      .type = TR_OPT_STRING,
      .offset = AT(topic),
      .default_text = "{prefix}.{schema}.{table}",
-     .help = "Topic of a table: one name for all, or a template of {prefix}, {pipeline}, {namespace} (the "
+     .help = "Topic of a table: one name for all, or a template of {prefix}, {pipeline}, "
+             "{namespace} (the "
              "database), {schema} and {table}. Letters that topics cannot hold become _."},
     {.name = "topic.prefix",
      .type = TR_OPT_STRING,
@@ -38,7 +41,8 @@ const struct tr_option kafka_option_table[] = {
      .type = TR_OPT_STRING,
      .offset = AT(value_format),
      .default_text = "debezium-json",
-     .help = "debezium-json (the change, as Debezium writes it without schemas) or json (the row)."},
+     .help =
+         "debezium-json (the change, as Debezium writes it without schemas) or json (the row)."},
     {.name = "key.format",
      .type = TR_OPT_STRING,
      .offset = AT(key_format),
@@ -49,15 +53,18 @@ const struct tr_option kafka_option_table[] = {
      .offset = AT(partitioning),
      .default_text = "hash-by-key",
      .values = partitioning_values,
-     .help = "hash-by-key: Java's murmur2 of the key, a table without key in one partition; all-to-zero: "
+     .help = "hash-by-key: Java's murmur2 of the key, a table without key in one partition; "
+             "all-to-zero: "
              "partition 0."},
     {.name = "sink.delivery-guarantee",
      .type = TR_OPT_ENUM,
      .offset = AT(guarantee),
      .default_text = "at-least-once",
      .values = guarantee_values,
-     .help = "at-least-once: idempotent producer; exactly-once: transactions that hold the position too, "
-             "for readers with isolation.level=read_committed; none: acknowledged by the leader alone."},
+     .help = "at-least-once: idempotent producer; exactly-once: transactions that hold the "
+             "position too, "
+             "for readers with isolation.level=read_committed; none: acknowledged by the leader "
+             "alone."},
     {.name = "auto-create-table",
      .alias = "auto-create-topic",
      .type = TR_OPT_BOOL,
@@ -82,12 +89,14 @@ const struct tr_option kafka_option_table[] = {
      .type = TR_OPT_MAP,
      .flags = TR_OPT_ADVANCED,
      .offset = AT(topic_config),
-     .help = "Settings of topics that are created, for example topic.config.cleanup.policy: compact."},
+     .help =
+         "Settings of topics that are created, for example topic.config.cleanup.policy: compact."},
     {.name = "tombstones.on.delete",
      .type = TR_OPT_BOOL,
      .offset = AT(tombstones),
      .default_text = "true",
-     .help = "Write a record without value behind each delete, so that compaction removes the key."},
+     .help =
+         "Write a record without value behind each delete, so that compaction removes the key."},
     {.name = "sink.add-tableId-to-header-enabled",
      .type = TR_OPT_BOOL,
      .offset = AT(table_headers),
@@ -102,18 +111,21 @@ const struct tr_option kafka_option_table[] = {
      .flags = TR_OPT_ADVANCED,
      .offset = AT(include_schema),
      .default_text = "false",
-     .help = "Only false: records with a schema beside the payload are not written in this version."},
+     .help =
+         "Only false: records with a schema beside the payload are not written in this version."},
     {.name = "sink.transactional-id-prefix",
      .type = TR_OPT_STRING,
      .flags = TR_OPT_ADVANCED,
      .offset = AT(transactional_id_prefix),
-     .help = "exactly-once: begins the transactional id; tailrace-<pipeline> unless given. Two pipelines "
+     .help = "exactly-once: begins the transactional id; tailrace-<pipeline> unless given. Two "
+             "pipelines "
              "must not share it."},
     {.name = "sink.position-topic",
      .type = TR_OPT_STRING,
      .flags = TR_OPT_ADVANCED,
      .offset = AT(position_topic),
-     .help = "exactly-once: the compacted topic that holds the position; __tailrace_position.<pipeline> "
+     .help = "exactly-once: the compacted topic that holds the position; "
+             "__tailrace_position.<pipeline> "
              "unless given."},
     {.name = "sink.transaction.timeout",
      .type = TR_OPT_DURATION,
@@ -122,8 +134,10 @@ const struct tr_option kafka_option_table[] = {
      .default_text = "10min",
      .min = 1000,
      .max = 2147483647,
-     .help = "exactly-once: the broker aborts a transaction open longer than this. The longest source "
-             "transaction must be written within it; the broker's transaction.max.timeout.ms bounds it."},
+     .help =
+         "exactly-once: the broker aborts a transaction open longer than this. The longest source "
+         "transaction must be written within it; the broker's transaction.max.timeout.ms bounds "
+         "it."},
     {.name = "sink.transaction.interval",
      .type = TR_OPT_DURATION,
      .flags = TR_OPT_ADVANCED,
@@ -131,7 +145,8 @@ const struct tr_option kafka_option_table[] = {
      .default_text = "200ms",
      .min = 1,
      .max = 600000,
-     .help = "exactly-once: under load a Kafka transaction gathers source transactions this long. Readers "
+     .help = "exactly-once: under load a Kafka transaction gathers source transactions this long. "
+             "Readers "
              "see them when it ends."},
     {.name = "sink.transaction.records",
      .type = TR_OPT_INT,
@@ -140,8 +155,9 @@ const struct tr_option kafka_option_table[] = {
      .default_text = "100000",
      .min = 1,
      .max = 1000000000,
-     .help = "exactly-once: a Kafka transaction ends at the first source transaction's end behind this "
-             "many records."},
+     .help =
+         "exactly-once: a Kafka transaction ends at the first source transaction's end behind this "
+         "many records."},
     {.name = "sink.connect.timeout",
      .type = TR_OPT_DURATION,
      .flags = TR_OPT_ADVANCED,
@@ -157,8 +173,9 @@ const struct tr_option kafka_option_table[] = {
      .default_text = "32MB",
      .min = 1048576,
      .max = 2147483648,
-     .help = "Records handed to the client and not yet acknowledged by the broker; when it is full the "
-             "pipeline waits."},
+     .help =
+         "Records handed to the client and not yet acknowledged by the broker; when it is full the "
+         "pipeline waits."},
     TR_FORMAT_OPTION_ROWS(struct kafka_options, format, "tombstone"),
     {.name = NULL},
 };
@@ -208,15 +225,16 @@ enum tr_status kafka_options_check(const struct kafka_options *options, struct t
     return TR_OK;
 }
 
-static enum tr_status bad_pair(const char *option, char separator, bool mapping, struct tr_error *err)
+static enum tr_status bad_pair(const char *option, char separator, bool mapping,
+                               struct tr_error *err)
 {
     (void)tr_fail(err, TR_E_KAFKA_CONFIG, "%s: a part is not of the form name:value", option);
     return tr_hint(err, "Write %s: %s%c%s", option, mapping ? "public.orders:orders" : "team:shop",
                    separator, mapping ? "public.items:items" : "env:test");
 }
 
-enum tr_status kafka_pairs_parse(const char *option, const char *text, char separator, bool last_colon,
-                                 struct kafka_pairs *pairs, struct tr_error *err)
+enum tr_status kafka_pairs_parse(const char *option, const char *text, char separator,
+                                 bool last_colon, struct kafka_pairs *pairs, struct tr_error *err)
 {
     *pairs = (struct kafka_pairs){0};
     if (text == NULL || text[0] == '\0')
@@ -242,7 +260,8 @@ enum tr_status kafka_pairs_parse(const char *option, const char *text, char sepa
             return bad_pair(option, separator, last_colon, err);
         }
         *colon = '\0';
-        pairs->items[pairs->count++] = (struct kafka_pair){part, colon + 1 + strspn(colon + 1, " ")};
+        pairs->items[pairs->count++] =
+            (struct kafka_pair){part, colon + 1 + strspn(colon + 1, " ")};
     }
     return TR_OK;
 }

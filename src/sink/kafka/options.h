@@ -9,15 +9,15 @@ enum kafka_guarantee { KAFKA_AT_LEAST_ONCE, KAFKA_EXACTLY_ONCE, KAFKA_NONE };
 enum kafka_partitioning { KAFKA_HASH_BY_KEY, KAFKA_ALL_TO_ZERO };
 
 struct kafka_options {
-    struct tr_string_map properties;   /* properties.* without the prefix */
-    const char *bootstrap_servers;     /* the short spelling; properties.bootstrap.servers wins */
+    struct tr_string_map properties; /* properties.* without the prefix */
+    const char *bootstrap_servers;   /* the short spelling; properties.bootstrap.servers wins */
     const char *topic;
-    const char *topic_prefix;          /* NULL: the pipeline's name */
+    const char *topic_prefix; /* NULL: the pipeline's name */
     const char *topic_mapping;
     const char *value_format;
     const char *key_format;
-    int partitioning;                  /* enum kafka_partitioning */
-    int guarantee;                     /* enum kafka_guarantee */
+    int partitioning; /* enum kafka_partitioning */
+    int guarantee;    /* enum kafka_guarantee */
     bool table_headers;
     const char *custom_headers;
     bool include_schema;
@@ -37,8 +37,8 @@ struct kafka_options {
 };
 extern const struct tr_option kafka_option_table[];
 
-/* sink.custom-header: `name:value,name:value`; sink.tableId-to-topic.mapping: `table:topic;table:topic`.
- * One allocation behind both. */
+/* sink.custom-header: `name:value,name:value`; sink.tableId-to-topic.mapping:
+ * `table:topic;table:topic`. One allocation behind both. */
 struct kafka_pair {
     const char *name, *value;
 };
@@ -47,10 +47,10 @@ struct kafka_pairs {
     size_t count;
     char *text;
 };
-/* Splits at `separator`, each part at the last `:` (mapping: a table name may hold none, a topic cannot)
- * or the first (headers). Empty or NULL text: no pairs. */
-enum tr_status kafka_pairs_parse(const char *option, const char *text, char separator, bool last_colon,
-                                 struct kafka_pairs *pairs, struct tr_error *err);
+/* Splits at `separator`, each part at the last `:` (mapping: a table name may hold none, a topic
+ * cannot) or the first (headers). Empty or NULL text: no pairs. */
+enum tr_status kafka_pairs_parse(const char *option, const char *text, char separator,
+                                 bool last_colon, struct kafka_pairs *pairs, struct tr_error *err);
 void kafka_pairs_free(struct kafka_pairs *pairs);
 
 /* What the table's parser cannot know: formats that are not there, contradictions. */

@@ -1,6 +1,6 @@
-/* The position topic: one partition, compacted, a record per mark. Key `<pipeline>/<mark key>`, value the
- * mark's value, no value for a mark that is gone. The records are part of the transaction that holds the
- * rows, so a reader of committed records finds position and rows in step. */
+/* The position topic: one partition, compacted, a record per mark. Key `<pipeline>/<mark key>`,
+ * value the mark's value, no value for a mark that is gone. The records are part of the transaction
+ * that holds the rows, so a reader of committed records finds position and rows in step. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,9 +13,11 @@
 
 static enum tr_status not_readable(struct kafka_sink *sink, const char *why, struct tr_error *err)
 {
-    (void)tr_fail(err, TR_E_KAFKA_POSITIONS, "the positions in topic %s cannot be read", sink->position_topic);
+    (void)tr_fail(err, TR_E_KAFKA_POSITIONS, "the positions in topic %s cannot be read",
+                  sink->position_topic);
     (void)tr_detail(err, "%s", why);
-    return tr_hint(err, "Check that sink.position-topic has one partition and is used by tailrace alone.");
+    return tr_hint(
+        err, "Check that sink.position-topic has one partition and is used by tailrace alone.");
 }
 
 static enum tr_status take(struct kafka_sink *sink, const rd_kafka_message_t *message,
@@ -27,7 +29,8 @@ static enum tr_status take(struct kafka_sink *sink, const rd_kafka_message_t *me
         return TR_OK; /* another pipeline's, in a shared topic */
     struct tr_slice name = {key + own + 1, message->key_len - own - 1};
     struct tr_slice value = {message->payload == NULL ? "" : message->payload, message->len};
-    if (name.ptr[name.len - 1] == '*' || tr_state_apply(&sink->positions, name, value, err) != TR_OK)
+    if (name.ptr[name.len - 1] == '*' ||
+        tr_state_apply(&sink->positions, name, value, err) != TR_OK)
         return not_readable(sink, "a record is not a position", err);
     return TR_OK;
 }
@@ -39,14 +42,16 @@ static enum tr_status read_all(struct kafka_sink *sink, rd_kafka_t *reader, stru
     rd_kafka_resp_err_t native = rd_kafka_query_watermark_offsets(
         reader, sink->position_topic, 0, &low, &high, (int)sink->options->connect_timeout_ms);
     if (native != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return kafka_fail(err, native, NULL, "reading the positions in topic %s", sink->position_topic);
+        return kafka_fail(err, native, NULL, "reading the positions in topic %s",
+                          sink->position_topic);
     int64_t until_ms = tr_clock_mono_ms() + READ_TIMEOUT_MS, position = low;
     while (position < high) {
         if (atomic_load(&sink->health->interrupted))
             return tr_fail(err, TR_E_INTERRUPTED, "interrupted while reading the positions");
         if (tr_clock_mono_ms() >= until_ms)
-            return not_readable(sink, "its end was not reached within a minute: a transaction of another "
-                                      "producer may be open in it",
+            return not_readable(sink,
+                                "its end was not reached within a minute: a transaction of another "
+                                "producer may be open in it",
                                 err);
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, POLL_SLICE_MS);
         if (message == NULL)
@@ -83,13 +88,14 @@ enum tr_status kafka_positions_load(struct kafka_sink *sink, struct tr_error *er
     if (kafka_client_new(&spec, &reader, err) != TR_OK)
         return TR_FAIL;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, sink->position_topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_topic_partition_list_add(list, sink->position_topic, 0)->offset =
+        RD_KAFKA_OFFSET_BEGINNING;
     (void)rd_kafka_poll_set_consumer(reader);
     rd_kafka_resp_err_t native = rd_kafka_assign(reader, list);
-    enum tr_status status =
-        native == RD_KAFKA_RESP_ERR_NO_ERROR
-            ? read_all(sink, reader, err)
-            : kafka_fail(err, native, NULL, "reading the positions in topic %s", sink->position_topic);
+    enum tr_status status = native == RD_KAFKA_RESP_ERR_NO_ERROR
+                                ? read_all(sink, reader, err)
+                                : kafka_fail(err, native, NULL, "reading the positions in topic %s",
+                                             sink->position_topic);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     return status;
@@ -170,16 +176,17 @@ static enum tr_status send_one(struct kafka_sink *sink, rd_kafka_topic_t *topic,
     if (key->failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a position");
     for (;;) {
-        rd_kafka_resp_err_t native = rd_kafka_producev(
-            sink->producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(0),
-            RD_KAFKA_V_KEY(key->data, key->len),
-            RD_KAFKA_V_VALUE((void *)(uintptr_t)(gone ? NULL : item->value + 1),
-                             gone ? 0 : strlen(item->value + 1)),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t native =
+            rd_kafka_producev(sink->producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(0),
+                              RD_KAFKA_V_KEY(key->data, key->len),
+                              RD_KAFKA_V_VALUE((void *)(uintptr_t)(gone ? NULL : item->value + 1),
+                                               gone ? 0 : strlen(item->value + 1)),
+                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
         if (native == RD_KAFKA_RESP_ERR_NO_ERROR)
             return TR_OK;
         if (native != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            return kafka_fail(err, native, NULL, "writing the position to topic %s", sink->position_topic);
+            return kafka_fail(err, native, NULL, "writing the position to topic %s",
+                              sink->position_topic);
         if (atomic_load(&sink->health->interrupted))
             return tr_fail(err, TR_E_INTERRUPTED, "interrupted while writing the position");
         (void)rd_kafka_poll(sink->producer, POLL_SLICE_MS);
@@ -209,8 +216,8 @@ enum tr_status kafka_positions_settle(struct kafka_sink *sink, struct tr_state *
 {
     for (size_t i = 0; i < staged->count; i++) {
         const struct tr_state_item *item = &staged->items[i];
-        struct tr_slice value = item->value[0] == '-' ? (struct tr_slice){"", 0}
-                                                      : tr_slice_of(item->value + 1);
+        struct tr_slice value =
+            item->value[0] == '-' ? (struct tr_slice){"", 0} : tr_slice_of(item->value + 1);
         if (tr_state_apply(&sink->positions, tr_slice_of(item->key), value, err) != TR_OK)
             return TR_FAIL;
     }

@@ -1,11 +1,12 @@
 /* The producer and its transactions.
  *
  *   (none) --init--> ready --begin--> open --commit--> ready
- *                               |        \--abortable error--> abort --> ready (and TRANSIENT failure)
+ *                               |        \--abortable error--> abort --> ready (and TRANSIENT
+ * failure)
  *                               \--fatal (fenced)--> dead: only a new producer helps
  *
- * init fences an older instance of this pipeline and waits until its open transaction is aborted, so the
- * position topic can be read to its end after it. */
+ * init fences an older instance of this pipeline and waits until its open transaction is aborted,
+ * so the position topic can be read to its end after it. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -61,17 +62,17 @@ static enum tr_status txn_fail(struct kafka_sink *sink, rd_kafka_error_t *native
         (void)tr_fail(err, TR_E_KAFKA_TXN_ABORTED, "%s: the transaction is aborted: %s", what,
                       rd_kafka_err2str(code));
         (void)tr_detail(err, "%s: %s", rd_kafka_err2name(code), rd_kafka_error_string(native));
-        (void)tr_hint(err, expired ? "It was open longer than sink.transaction.timeout: raise it, and the "
-                                     "broker's transaction.max.timeout.ms."
-                                   : "The pipeline sends it again by its restart strategy.");
+        (void)tr_hint(
+            err, expired ? "It was open longer than sink.transaction.timeout: raise it, and the "
+                           "broker's transaction.max.timeout.ms."
+                         : "The pipeline sends it again by its restart strategy.");
         rd_kafka_error_destroy(native);
         return TR_FAIL;
     }
     if (fatal && !kafka_is_final(code)) {
         rd_kafka_error_destroy(native);
-        return kafka_producer_fatal(sink, err) == TR_FAIL
-                   ? TR_FAIL
-                   : kafka_fail(err, code, NULL, "%s", what);
+        return kafka_producer_fatal(sink, err) == TR_FAIL ? TR_FAIL
+                                                          : kafka_fail(err, code, NULL, "%s", what);
     }
     return kafka_fail_error(err, native, "%s", what);
 }
@@ -123,7 +124,8 @@ enum tr_status kafka_txn_commit(struct kafka_sink *sink, int64_t started_ms, str
         int64_t now_ms = tr_clock_mono_ms();
         bool again = rd_kafka_error_is_retriable(native) && now_ms < until_ms;
         if (!again)
-            return txn_fail(sink, native, "committing a Kafka transaction", now_ms - started_ms, err);
+            return txn_fail(sink, native, "committing a Kafka transaction", now_ms - started_ms,
+                            err);
         rd_kafka_error_destroy(native);
         if (atomic_load(&sink->health->interrupted))
             return interrupted(err);

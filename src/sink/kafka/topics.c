@@ -11,7 +11,8 @@
 #define BUCKETS_FIRST 256
 #define POLL_SLICE_MS 200
 
-/* ---- names -------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------
+ */
 
 struct name_buf {
     char *at, *end; /* end: the place of the NUL */
@@ -26,12 +27,13 @@ static void put(struct name_buf *buf, char c)
         *buf->at++ = c;
 }
 
-/* One letter that topics cannot hold becomes one '_', as in Debezium; UTF-8 letters count as one. */
+/* One letter that topics cannot hold becomes one '_', as in Debezium; UTF-8 letters count as one.
+ */
 static void put_part(struct name_buf *buf, const char *part)
 {
     for (const char *c = part; *c != '\0'; c++) {
-        bool fine = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-                    *c == '.' || *c == '_' || *c == '-';
+        bool fine = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+                    (*c >= '0' && *c <= '9') || *c == '.' || *c == '_' || *c == '-';
         if (fine)
             put(buf, *c);
         else if (((unsigned char)*c & 0xc0) != 0x80)
@@ -45,7 +47,7 @@ static const char *value_of(const struct kafka_topics *topics, const struct tr_t
     const struct {
         const char *name, *value;
     } values[] = {
-        {"prefix", topics->prefix},   {"pipeline", topics->pipeline}, {"namespace", id->namespace},
+        {"prefix", topics->prefix},  {"pipeline", topics->pipeline}, {"namespace", id->namespace},
         {"database", id->namespace}, {"schema", id->schema},         {"table", id->table},
     };
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -68,9 +70,10 @@ static enum tr_status expand(const struct kafka_topics *topics, const struct tr_
         const char *end = strchr(c, '}');
         const char *value = end == NULL ? NULL : value_of(topics, id, c + 1, (size_t)(end - c - 1));
         if (value == NULL) {
-            (void)tr_fail(err, TR_E_KAFKA_TOPIC_NAME, "topic: \"%s\" has a placeholder that is not known",
-                          template);
-            return tr_hint(err, "Placeholders are {prefix}, {pipeline}, {namespace}, {schema} and {table}.");
+            (void)tr_fail(err, TR_E_KAFKA_TOPIC_NAME,
+                          "topic: \"%s\" has a placeholder that is not known", template);
+            return tr_hint(
+                err, "Placeholders are {prefix}, {pipeline}, {namespace}, {schema} and {table}.");
         }
         put_part(buf, value);
         c = end;
@@ -83,8 +86,10 @@ static enum tr_status expand(const struct kafka_topics *topics, const struct tr_
 static const char *mapped(const struct kafka_topics *topics, const struct tr_table_id *id)
 {
     char full[400], plain[300];
-    (void)snprintf(plain, sizeof plain, "%s%s%s", id->schema, id->schema[0] == '\0' ? "" : ".", id->table);
-    (void)snprintf(full, sizeof full, "%s%s%s", id->namespace, id->namespace[0] == '\0' ? "" : ".", plain);
+    (void)snprintf(plain, sizeof plain, "%s%s%s", id->schema, id->schema[0] == '\0' ? "" : ".",
+                   id->table);
+    (void)snprintf(full, sizeof full, "%s%s%s", id->namespace, id->namespace[0] == '\0' ? "" : ".",
+                   plain);
     for (size_t i = 0; i < topics->mapping.count; i++) {
         if (strcmp(topics->mapping.items[i].name, full) == 0 ||
             strcmp(topics->mapping.items[i].name, plain) == 0)
@@ -113,13 +118,15 @@ enum tr_status kafka_topic_name(const struct kafka_topics *topics, const struct 
         (void)tr_fail(err, TR_E_KAFKA_TOPIC_NAME, "no topic can be named for %s%s%s",
                       id == NULL ? "messages" : id->schema, id == NULL ? "" : ".",
                       id == NULL ? "" : id->table);
-        return tr_hint(err, "A name has 1 to 249 letters. Change topic or topic.prefix, or give the table "
-                            "a topic in sink.tableId-to-topic.mapping.");
+        return tr_hint(
+            err, "A name has 1 to 249 letters. Change topic or topic.prefix, or give the table "
+                 "a topic in sink.tableId-to-topic.mapping.");
     }
     return TR_OK;
 }
 
-/* ---- the list ----------------------------------------------------------------------------------- */
+/* ---- the list -----------------------------------------------------------------------------------
+ */
 
 static size_t hash_name(const char *name)
 {
@@ -212,8 +219,8 @@ void kafka_topics_free(struct kafka_topics *topics)
     *topics = (struct kafka_topics){0};
 }
 
-enum tr_status kafka_topics_learn(struct kafka_topics *topics, const struct rd_kafka_metadata *metadata,
-                                  struct tr_error *err)
+enum tr_status kafka_topics_learn(struct kafka_topics *topics,
+                                  const struct rd_kafka_metadata *metadata, struct tr_error *err)
 {
     for (int i = 0; i < metadata->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *found = &metadata->topics[i];
@@ -227,7 +234,8 @@ enum tr_status kafka_topics_learn(struct kafka_topics *topics, const struct rd_k
     return TR_OK;
 }
 
-/* ---- the cluster -------------------------------------------------------------------------------- */
+/* ---- the cluster --------------------------------------------------------------------------------
+ */
 
 /* The answer to an admin request. NULL: interrupted, or none came in time (err is filled). */
 static rd_kafka_event_t *wait_answer(struct kafka_topics *topics, rd_kafka_queue_t *queue,
@@ -250,7 +258,8 @@ static rd_kafka_event_t *wait_answer(struct kafka_topics *topics, rd_kafka_queue
     }
 }
 
-static rd_kafka_AdminOptions_t *admin_options(const struct kafka_topics *topics, rd_kafka_admin_op_t op)
+static rd_kafka_AdminOptions_t *admin_options(const struct kafka_topics *topics,
+                                              rd_kafka_admin_op_t op)
 {
     char why[128];
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(topics->admin, op);
@@ -259,8 +268,9 @@ static rd_kafka_AdminOptions_t *admin_options(const struct kafka_topics *topics,
     return options;
 }
 
-static enum tr_status set_topic_config(const struct kafka_topics *topics, rd_kafka_NewTopic_t *topic,
-                                       bool compacted, struct tr_error *err)
+static enum tr_status set_topic_config(const struct kafka_topics *topics,
+                                       rd_kafka_NewTopic_t *topic, bool compacted,
+                                       struct tr_error *err)
 {
     const struct tr_string_map *config = &topics->options->topic_config;
     if (compacted) {
@@ -271,15 +281,16 @@ static enum tr_status set_topic_config(const struct kafka_topics *topics, rd_kaf
     for (size_t i = 0; i < config->count; i++) {
         if (rd_kafka_NewTopic_set_config(topic, config->keys[i], config->values[i]) !=
             RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "topic.config.%s cannot be set", config->keys[i]);
+            (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "topic.config.%s cannot be set",
+                          config->keys[i]);
             return tr_hint(err, "Names are those of Kafka's topic settings.");
         }
     }
     return TR_OK;
 }
 
-enum tr_status kafka_topic_create(struct kafka_topics *topics, const char *name, bool compacted_single,
-                                  bool validate_only, struct tr_error *err)
+enum tr_status kafka_topic_create(struct kafka_topics *topics, const char *name,
+                                  bool compacted_single, bool validate_only, struct tr_error *err)
 {
     char why[256], what[320];
     const struct kafka_options *options = topics->options;
@@ -307,7 +318,8 @@ enum tr_status kafka_topic_create(struct kafka_topics *topics, const char *name,
     if (event == NULL)
         goto cleanup;
     if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)kafka_fail(err, rd_kafka_event_error(event), rd_kafka_event_error_string(event), "%s", what);
+        (void)kafka_fail(err, rd_kafka_event_error(event), rd_kafka_event_error_string(event), "%s",
+                         what);
         goto cleanup;
     }
     size_t count;
@@ -317,7 +329,8 @@ enum tr_status kafka_topic_create(struct kafka_topics *topics, const char *name,
         count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
     status = TR_OK;
     if (native != RD_KAFKA_RESP_ERR_NO_ERROR && native != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-        status = kafka_fail(err, native, count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
+        status = kafka_fail(err, native,
+                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
                             "%s", what);
     else if (native == RD_KAFKA_RESP_ERR_NO_ERROR && !validate_only)
         tr_log(TR_LOG_INFO, "made a Kafka topic", "topic=%s", name);
@@ -346,9 +359,10 @@ enum tr_status kafka_topic_delete(struct kafka_topics *topics, const char *name,
         size_t count = 0;
         rd_kafka_resp_err_t native = rd_kafka_event_error(event);
         if (native == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            const rd_kafka_topic_result_t **results =
-                rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
-            native = count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
+            const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
+                rd_kafka_event_DeleteTopics_result(event), &count);
+            native =
+                count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
         }
         *existed = native == RD_KAFKA_RESP_ERR_NO_ERROR;
         status = *existed || native == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
@@ -362,12 +376,14 @@ enum tr_status kafka_topic_delete(struct kafka_topics *topics, const char *name,
     return status;
 }
 
-char *kafka_broker_setting(rd_kafka_t *admin, int32_t broker_id, const char *setting, int64_t timeout_ms)
+char *kafka_broker_setting(rd_kafka_t *admin, int32_t broker_id, const char *setting,
+                           int64_t timeout_ms)
 {
     char id[16], why[128], *value = NULL;
     (void)snprintf(id, sizeof id, "%d", broker_id);
     rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, id);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(admin);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, why, sizeof why);
     rd_kafka_DescribeConfigs(admin, &resource, 1, options, queue);
@@ -377,7 +393,8 @@ char *kafka_broker_setting(rd_kafka_t *admin, int32_t broker_id, const char *set
         const rd_kafka_ConfigResource_t **resources = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(event), &resource_count);
         const rd_kafka_ConfigEntry_t **entries =
-            resource_count == 1 ? rd_kafka_ConfigResource_configs(resources[0], &entry_count) : NULL;
+            resource_count == 1 ? rd_kafka_ConfigResource_configs(resources[0], &entry_count)
+                                : NULL;
         for (size_t i = 0; i < entry_count; i++) {
             if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), setting) == 0 &&
                 rd_kafka_ConfigEntry_value(entries[i]) != NULL)
@@ -402,8 +419,8 @@ static enum tr_status make_sure(struct kafka_topics *topics, struct kafka_topic 
     /* all topics: asking for one by name could make the broker create it with its own settings */
     int64_t until_ms = tr_clock_mono_ms() + topics->options->connect_timeout_ms;
     do {
-        if (kafka_metadata(topics->admin, topics->health, topics->options->connect_timeout_ms, &metadata,
-                           err) != TR_OK)
+        if (kafka_metadata(topics->admin, topics->health, topics->options->connect_timeout_ms,
+                           &metadata, err) != TR_OK)
             return TR_FAIL;
         enum tr_status status = kafka_topics_learn(topics, metadata, err);
         rd_kafka_metadata_destroy(metadata);

@@ -23,10 +23,7 @@ uint64_t kafka_window_add(struct kafka_window *window, uint64_t seq)
     return window->next++;
 }
 
-void kafka_window_undo(struct kafka_window *window)
-{
-    window->next--;
-}
+void kafka_window_undo(struct kafka_window *window) { window->next--; }
 
 void kafka_window_delivered(struct kafka_window *window, uint64_t record)
 {

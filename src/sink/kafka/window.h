@@ -1,5 +1,5 @@
-/* The records in flight, in the order they were handed to the client, and how far the unbroken row of
- * delivered ones goes. A fixed ring: when it is full, the writer waits. One thread. */
+/* The records in flight, in the order they were handed to the client, and how far the unbroken row
+ * of delivered ones goes. A fixed ring: when it is full, the writer waits. One thread. */
 #ifndef TR_SINK_KAFKA_WINDOW_H
 #define TR_SINK_KAFKA_WINDOW_H
 
@@ -9,8 +9,8 @@
 #define WINDOW_RECORDS_MAX (1u << 17)
 
 struct kafka_window {
-    uint64_t *seqs;       /* event of each record; the top bit: delivered */
-    uint64_t first, next; /* record numbers: in flight are [first, next) */
+    uint64_t *seqs;        /* event of each record; the top bit: delivered */
+    uint64_t first, next;  /* record numbers: in flight are [first, next) */
     uint64_t accepted_seq; /* the last event all of whose records were added */
 };
 

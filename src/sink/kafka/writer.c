@@ -1,17 +1,19 @@
 /* The writer: events → records → the client's queue; what is durable.
  *
- * At least once: the producer is idempotent and never gives a record up, so each partition's order holds
- * and no gap opens; an event is durable when it and all before it are in the unbroken row of delivered
- * records (window.h).
+ * At least once: the producer is idempotent and never gives a record up, so each partition's order
+ * holds and no gap opens; an event is durable when it and all before it are in the unbroken row of
+ * delivered records (window.h).
  *
- * Exactly once: a Kafka transaction holds whole source transactions and their position. It ends at a
- * COMMIT event, when it is old or large enough, or when the engine flushes. What a call leaves unfinished
- * must not be in it then; so while whole source transactions wait for that end, the records of an unfinished
- * one are held back in memory, up to a bound. Beyond the bound the whole ones are committed first, and the
- * long one goes on in a transaction of its own: a source transaction of any size goes through.
+ * Exactly once: a Kafka transaction holds whole source transactions and their position. It ends at
+ * a COMMIT event, when it is old or large enough, or when the engine flushes. What a call leaves
+ * unfinished must not be in it then; so while whole source transactions wait for that end, the
+ * records of an unfinished one are held back in memory, up to a bound. Beyond the bound the whole
+ * ones are committed first, and the long one goes on in a transaction of its own: a source
+ * transaction of any size goes through.
  *
- * When the client's queue or the window is full the writer waits and serves delivery reports, until there
- * is room or the sink is interrupted. Thread: the writer's; the delivery reports run in it too. */
+ * When the client's queue or the window is full the writer waits and serves delivery reports, until
+ * there is room or the sink is interrupted. Thread: the writer's; the delivery reports run in it
+ * too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,22 +53,23 @@ struct kafka_writer {
     struct tr_encoder *encoder;
     struct kafka_window window;
     struct tr_outbuf key, value, header;
-    int64_t now_us;         /* the records' time of processing; once per write */
+    int64_t now_us; /* the records' time of processing; once per write */
     uint64_t since_poll;
-    uint64_t seq_commit;    /* last COMMIT accepted */
+    uint64_t seq_commit; /* last COMMIT accepted */
     uint64_t seq_durable;
-    bool failed;            /* a record was lost: `failure` says why */
-    bool closing;           /* purged records are no failure */
+    bool failed;  /* a record was lost: `failure` says why */
+    bool closing; /* purged records are no failure */
     struct tr_error failure;
     /* exactly once */
-    bool open;              /* a Kafka transaction is */
+    bool open; /* a Kafka transaction is */
     uint64_t open_records;
     int64_t opened_ms;
     struct tr_state staged; /* marks for its end */
     struct kafka_held held;
 };
 
-/* ---- delivery ------------------------------------------------------------------------------------ */
+/* ---- delivery
+ * ------------------------------------------------------------------------------------ */
 
 void kafka_on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
@@ -96,7 +99,8 @@ void kafka_on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     if (record > 0)
         writer->failure.seq = kafka_window_seq(&writer->window, record - 1);
     if (writer->failure.code == TR_E_KAFKA_TOPIC_MISSING && sink->options->create_topics) {
-        writer->failure.class = TR_TRANSIENT; /* deleted under our hands: made again at the restart */
+        writer->failure.class =
+            TR_TRANSIENT; /* deleted under our hands: made again at the restart */
         (void)tr_hint(&writer->failure, "The topic is made again when the pipeline starts again.");
     }
 }
@@ -125,7 +129,8 @@ static enum tr_status wait_for_room(struct kafka_writer *writer, struct tr_error
     return TR_OK;
 }
 
-/* ---- records ------------------------------------------------------------------------------------- */
+/* ---- records
+ * ------------------------------------------------------------------------------------- */
 
 static rd_kafka_headers_t *make_headers(struct kafka_writer *writer, const struct tr_record *record,
                                         struct tr_error *err)
@@ -140,7 +145,8 @@ static rd_kafka_headers_t *make_headers(struct kafka_writer *writer, const struc
             rd_kafka_headers_destroy(headers);
             return NULL;
         }
-        (void)rd_kafka_header_add(headers, name, -1, writer->header.data, (ssize_t)writer->header.len);
+        (void)rd_kafka_header_add(headers, name, -1, writer->header.data,
+                                  (ssize_t)writer->header.len);
     }
     if (sink->options->table_headers && record->event->table != NULL) {
         const struct tr_table_id *id = &record->event->table->id;
@@ -149,8 +155,8 @@ static rd_kafka_headers_t *make_headers(struct kafka_writer *writer, const struc
         (void)rd_kafka_header_add(headers, "tableName", -1, id->table, -1);
     }
     for (size_t i = 0; i < sink->headers.count; i++)
-        (void)rd_kafka_header_add(headers, sink->headers.items[i].name, -1, sink->headers.items[i].value,
-                                  -1);
+        (void)rd_kafka_header_add(headers, sink->headers.items[i].name, -1,
+                                  sink->headers.items[i].value, -1);
     return headers;
 }
 
@@ -188,8 +194,8 @@ static rd_kafka_resp_err_t produce(struct kafka_writer *writer, const struct kaf
             RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
             RD_KAFKA_V_HEADERS(record->headers), RD_KAFKA_V_OPAQUE(tag), RD_KAFKA_V_END);
     else
-        native = rd_kafka_produce(record->topic->handle, record->partition, RD_KAFKA_MSG_F_COPY, value,
-                                  value_len, key, key_len, tag) == 0
+        native = rd_kafka_produce(record->topic->handle, record->partition, RD_KAFKA_MSG_F_COPY,
+                                  value, value_len, key, key_len, tag) == 0
                      ? RD_KAFKA_RESP_ERR_NO_ERROR
                      : rd_kafka_last_error();
     if (native != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -267,8 +273,8 @@ static enum tr_status make_record(struct kafka_writer *writer, const struct tr_r
     if (keyed == TR_FAIL)
         return TR_FAIL;
     if (!planned->tombstone) {
-        enum tr_status valued = sink->format->encode_value(writer->encoder, event, writer->now_us,
-                                                           &writer->value, err);
+        enum tr_status valued =
+            sink->format->encode_value(writer->encoder, event, writer->now_us, &writer->value, err);
         if (valued != TR_OK)
             return valued;
     }
@@ -291,7 +297,8 @@ static enum tr_status make_record(struct kafka_writer *writer, const struct tr_r
     return TR_OK;
 }
 
-/* ---- holding back -------------------------------------------------------------------------------- */
+/* ---- holding back
+ * -------------------------------------------------------------------------------- */
 
 static enum tr_status hold(struct kafka_writer *writer, struct kafka_record *record,
                            struct tr_error *err)
@@ -348,7 +355,8 @@ static enum tr_status release(struct kafka_writer *writer, struct tr_error *err)
     return status;
 }
 
-/* ---- transactions -------------------------------------------------------------------------------- */
+/* ---- transactions
+ * -------------------------------------------------------------------------------- */
 
 static enum tr_status commit_open(struct kafka_writer *writer, struct tr_error *err)
 {
@@ -362,7 +370,8 @@ static enum tr_status commit_open(struct kafka_writer *writer, struct tr_error *
         return TR_FAIL;
     int fault = TR_FAILPOINT("sink.kafka.before_commit");
     if (fault != 0)
-        return tr_fail(err, TR_E_KAFKA_DELIVERY, "committing a Kafka transaction: %s", strerror(fault));
+        return tr_fail(err, TR_E_KAFKA_DELIVERY, "committing a Kafka transaction: %s",
+                       strerror(fault));
     enum tr_status status = kafka_txn_commit(sink, writer->opened_ms, err);
     if (writer->failed) { /* the record's own error says more than "aborted" */
         *err = writer->failure;
@@ -393,7 +402,8 @@ static enum tr_status take_commit(struct kafka_writer *writer, const struct tr_e
     return due ? commit_open(writer, err) : TR_OK;
 }
 
-/* ---- the contract -------------------------------------------------------------------------------- */
+/* ---- the contract
+ * -------------------------------------------------------------------------------- */
 
 enum tr_status kafka_writer_open(void *self, unsigned partition, void **out, struct tr_error *err)
 {
@@ -439,7 +449,8 @@ static enum tr_status write_event(struct kafka_writer *writer, const struct tr_e
 {
     const struct kafka_sink *sink = writer->sink;
     struct tr_records records;
-    tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event, &records);
+    tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event,
+                    &records);
     for (size_t i = 0; i < records.count; i++) {
         struct kafka_record record;
         enum tr_status status = make_record(writer, &records.items[i], &record, err);

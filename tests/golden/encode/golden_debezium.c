@@ -1,8 +1,9 @@
 /* Rows of every type, encoded and compared with what Debezium 3.5 wrote for them: same fields, same
  * order, same values, in six option sets. debezium.txt is made by make_golden.py from a real run.
  *
- * The differences are listed, each with its reason; everything else must be equal. Columns of types that
- * Debezium leaves out (geometric types, multiranges, tsquery …) are written by us and not compared. */
+ * The differences are listed, each with its reason; everything else must be equal. Columns of types
+ * that Debezium leaves out (geometric types, multiranges, tsquery …) are written by us and not
+ * compared. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ static const struct difference differences[] = {
     {"t_x", "nneg", NULL, 1, "Debezium reads a negative scale as 2046"},
     {"t_x", "tza", NULL, 24, "Debezium writes the year 292269055 for -infinity in an array"},
     {"t_x", "na", NULL, 24, "Debezium loses an array that holds NaN"},
-    {"t_time", NULL, "nanos", 1003, "nanoseconds before 1677: Debezium's wrap, ours stop at the end"},
+    {"t_time", NULL, "nanos", 1003,
+     "nanoseconds before 1677: Debezium's wrap, ours stop at the end"},
     {"t_time", NULL, "nanos", 1004, "infinity in nanoseconds: the same"},
     {"t_time", NULL, "nanos", 1005, "infinity in nanoseconds: the same"},
     {"t_time", NULL, "nanos", 1006, "nanoseconds after 2262: the same"},
@@ -89,7 +91,7 @@ static void read_column(struct golden *golden, const char *line)
 {
     assert_true(golden->column_count < COLUMNS_MAX);
     struct tr_column *column = &golden->columns[golden->column_count];
-    char (*names)[64] = golden->names[golden->column_count];
+    char(*names)[64] = golden->names[golden->column_count];
     char type[32], elem[32];
     int precision, scale, length, nullable, key;
     assert_int_equal(sscanf(line, "C %63s %31s %31s %d %d %d %d %d %63s %63s", names[0], type, elem,
@@ -176,13 +178,13 @@ static void compare(struct golden *golden, const char *mode, json_t *ours, json_
             at = json_object_iter_next(ours, at);
         }
         if (at == NULL)
-            fail_msg("%s %ld %s: %s is missing or out of order", golden->table_name, golden->id, mode,
-                     name);
+            fail_msg("%s %ld %s: %s is missing or out of order", golden->table_name, golden->id,
+                     mode, name);
         json_t *mine = json_object_iter_value(at);
         if (!json_equal(mine, value) && known_difference(golden, name, mode) == NULL) {
             char *a = json_dumps(mine, JSON_ENCODE_ANY), *b = json_dumps(value, JSON_ENCODE_ANY);
-            print_error("%s %ld %s.%s: ours %s, Debezium %s\n", golden->table_name, golden->id, mode,
-                        name, a, b);
+            print_error("%s %ld %s.%s: ours %s, Debezium %s\n", golden->table_name, golden->id,
+                        mode, name, a, b);
             free(a);
             free(b);
             fail();

@@ -1,5 +1,5 @@
-/* Whole records for each operation, byte by byte. The expected text follows Debezium 3.5's own output for
- * the same situation (field order, nulls, what a key-only before image shows). */
+/* Whole records for each operation, byte by byte. The expected text follows Debezium 3.5's own
+ * output for the same situation (field order, nulls, what a key-only before image shows). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,14 +25,19 @@ static struct tr_cell text(const char *value)
 }
 #define NOTHING(what) ((struct tr_cell){.state = TR_CELL_##what})
 
-/* id int, k2 text, PRIMARY KEY (k2, id); n int NOT NULL; d int DEFAULT 7; t text; nn text NOT NULL */
+/* id int, k2 text, PRIMARY KEY (k2, id); n int NOT NULL; d int DEFAULT 7; t text; nn text NOT NULL
+ */
 static void make_table(void)
 {
     struct tr_column columns[] = {
         {.name = "id", .type = TR_T_INT32, .source_type = "int4", .key_index = 2},
         {.name = "k2", .type = TR_T_STRING, .source_type = "text", .key_index = 1},
         {.name = "n", .type = TR_T_INT32, .source_type = "int4"},
-        {.name = "d", .type = TR_T_INT32, .source_type = "int4", .nullable = true, .default_value = "7"},
+        {.name = "d",
+         .type = TR_T_INT32,
+         .source_type = "int4",
+         .nullable = true,
+         .default_value = "7"},
         {.name = "t", .type = TR_T_STRING, .source_type = "text", .nullable = true},
         {.name = "nn", .type = TR_T_STRING, .source_type = "text"},
     };
@@ -44,7 +49,8 @@ static void make_table(void)
     assert_int_equal(tr_table_new(&spec, &table, &err), TR_OK);
 }
 
-static struct tr_event change(enum tr_op op, const struct tr_cell *before, const struct tr_cell *after)
+static struct tr_event change(enum tr_op op, const struct tr_cell *before,
+                              const struct tr_cell *after)
 {
     return (struct tr_event){.op = (uint8_t)op,
                              .table = table,
@@ -57,15 +63,16 @@ static struct tr_event change(enum tr_op op, const struct tr_cell *before, const
                              .txn_id = 839};
 }
 
-#define SOURCE(snapshot, sequence, txid)                                                             \
+#define SOURCE(snapshot, sequence, txid)                                                           \
     "\"source\":{\"version\":\"9.9\",\"connector\":\"postgresql\",\"name\":\"pre\","               \
-    "\"ts_ms\":1795258269560,\"snapshot\":\"" snapshot "\",\"db\":\"shop\",\"sequence\":\"" sequence  \
-    "\",\"ts_us\":1795258269560085,\"ts_ns\":1795258269560085000,\"schema\":\"public\",\"table\":"    \
+    "\"ts_ms\":1795258269560,\"snapshot\":\"" snapshot                                             \
+    "\",\"db\":\"shop\",\"sequence\":\"" sequence                                                  \
+    "\",\"ts_us\":1795258269560085,\"ts_ns\":1795258269560085000,\"schema\":\"public\",\"table\":" \
     "\"we\\\"ird\",\"txId\":" txid ",\"lsn\":28047856,\"xmin\":null,\"origin\":null,"              \
     "\"origin_lsn\":null},\"transaction\":null,"
 #define STREAMED SOURCE("false", "[\\\"28047080\\\",\\\"28047856\\\"]", "839")
-#define TAIL(op)                                                                                     \
-    "\"op\":\"" op "\",\"ts_ms\":1795258269600,\"ts_us\":1795258269600123,\"ts_ns\":"                \
+#define TAIL(op)                                                                                   \
+    "\"op\":\"" op "\",\"ts_ms\":1795258269600,\"ts_us\":1795258269600123,\"ts_ns\":"              \
     "1795258269600123000}"
 
 static void expect(const struct tr_format_ops *format, const struct tr_event *event,
@@ -116,7 +123,8 @@ static int teardown(void **state)
 static void test_create(void **state)
 {
     (void)state;
-    struct tr_cell after[] = {text("1"), text("k"), text("5"), NOTHING(NULL), text("x\ny"), text("")};
+    struct tr_cell after[] = {text("1"),     text("k"),    text("5"),
+                              NOTHING(NULL), text("x\ny"), text("")};
     struct tr_event event = change(TR_OP_CREATE, NULL, after);
     expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
            "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":null,\"t\":\"x\\ny\","
@@ -134,30 +142,35 @@ static void test_read(void **state)
     struct tr_event event = change(TR_OP_READ, NULL, after);
     event.txn_id = 0;
     event.flags = TR_EV_SNAPSHOT;
-    expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
-           "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
-           "," SOURCE("true", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
+    expect(
+        &tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
+        "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
+        "," SOURCE("true", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
     event.flags = TR_EV_SNAPSHOT | TR_EV_SNAPSHOT_FIRST;
-    expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
-           "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
-           "," SOURCE("first", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
+    expect(
+        &tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
+        "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
+        "," SOURCE("first", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
     event.flags = TR_EV_SNAPSHOT | TR_EV_SNAPSHOT_LAST_IN_TABLE;
-    expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
-           "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
-           "," SOURCE("last_in_data_collection", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
+    expect(
+        &tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
+        "{\"before\":null,\"after\":{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":6,\"t\":null,\"nn\":\"z\"}"
+        "," SOURCE("last_in_data_collection", "[null,\\\"28047856\\\"]", "null") TAIL("r"));
 }
 
 static void test_update(void **state)
 {
     (void)state;
-    struct tr_cell before[] = {text("1"), text("k"), text("4"), NOTHING(NULL), text("x"), text("z")};
-    struct tr_cell after[] = {text("1"), text("k"), text("5"), NOTHING(NULL), NOTHING(UNCHANGED),
-                              text("z")};
+    struct tr_cell before[] = {text("1"),     text("k"), text("4"),
+                               NOTHING(NULL), text("x"), text("z")};
+    struct tr_cell after[] = {text("1"),     text("k"),          text("5"),
+                              NOTHING(NULL), NOTHING(UNCHANGED), text("z")};
     struct tr_event event = change(TR_OP_UPDATE, before, after);
-    expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
-           "{\"before\":{\"id\":1,\"k2\":\"k\",\"n\":4,\"d\":null,\"t\":\"x\",\"nn\":\"z\"},\"after\":"
-           "{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":null,\"t\":\"__debezium_unavailable_value\","
-           "\"nn\":\"z\"}," STREAMED TAIL("u"));
+    expect(
+        &tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
+        "{\"before\":{\"id\":1,\"k2\":\"k\",\"n\":4,\"d\":null,\"t\":\"x\",\"nn\":\"z\"},\"after\":"
+        "{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":null,\"t\":\"__debezium_unavailable_value\","
+        "\"nn\":\"z\"}," STREAMED TAIL("u"));
     event.before = NULL;
     event.prev_commit_position = 0; /* the first transaction after a start */
     expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
@@ -174,8 +187,8 @@ static void test_delete_key_only(void **state)
     struct tr_event event = change(TR_OP_DELETE, before, NULL);
     event.flags = TR_EV_BEFORE_KEY_ONLY;
     expect(&tr_format_debezium_json, &event, "{\"k2\":\"k\",\"id\":1}",
-           "{\"before\":{\"id\":1,\"k2\":\"k\",\"n\":0,\"d\":7,\"t\":null,\"nn\":\"\"},\"after\":null,"
-           STREAMED TAIL("d"));
+           "{\"before\":{\"id\":1,\"k2\":\"k\",\"n\":0,\"d\":7,\"t\":null,\"nn\":\"\"},\"after\":"
+           "null," STREAMED TAIL("d"));
 }
 
 static void test_truncate_and_skipping(void **state)
@@ -202,13 +215,15 @@ static void test_message(void **state)
                              .prev_commit_position = 28314904,
                              .ts_us = INT64_C(1795258269589907),
                              .txn_id = 858};
-    expect(&tr_format_debezium_json, &event, "{\"prefix\":\"pfx\"}",
-           "{\"op\":\"m\",\"ts_ms\":1795258269600,\"source\":{\"version\":\"9.9\",\"connector\":"
-           "\"postgresql\",\"name\":\"pre\",\"ts_ms\":1795258269589,\"snapshot\":\"false\",\"db\":\"\","
-           "\"sequence\":\"[\\\"28314904\\\",\\\"28314968\\\"]\",\"ts_us\":1795258269589907,\"ts_ns\":"
-           "1795258269589907000,\"schema\":\"\",\"table\":\"\",\"txId\":858,\"lsn\":28314968,\"xmin\":"
-           "null,\"origin\":null,\"origin_lsn\":null},\"transaction\":null,\"message\":{\"prefix\":"
-           "\"pfx\",\"content\":\"Y29uInRlbnQ=\"}}");
+    expect(
+        &tr_format_debezium_json, &event, "{\"prefix\":\"pfx\"}",
+        "{\"op\":\"m\",\"ts_ms\":1795258269600,\"source\":{\"version\":\"9.9\",\"connector\":"
+        "\"postgresql\",\"name\":\"pre\",\"ts_ms\":1795258269589,\"snapshot\":\"false\",\"db\":"
+        "\"\","
+        "\"sequence\":\"[\\\"28314904\\\",\\\"28314968\\\"]\",\"ts_us\":1795258269589907,\"ts_ns\":"
+        "1795258269589907000,\"schema\":\"\",\"table\":\"\",\"txId\":858,\"lsn\":28314968,\"xmin\":"
+        "null,\"origin\":null,\"origin_lsn\":null},\"transaction\":null,\"message\":{\"prefix\":"
+        "\"pfx\",\"content\":\"Y29uInRlbnQ=\"}}");
 }
 
 static void test_origin(void **state)
@@ -219,8 +234,10 @@ static void test_origin(void **state)
     event.origin = "other";
     struct tr_outbuf out = {0};
     struct tr_error err;
-    assert_int_equal(tr_format_debezium_json.encode_value(encoder, &event, NOW_US, &out, &err), TR_OK);
-    assert_non_null(strstr(tr_outbuf_cstr(&out), ",\"xmin\":null,\"origin\":\"other\",\"origin_lsn\":null}"));
+    assert_int_equal(tr_format_debezium_json.encode_value(encoder, &event, NOW_US, &out, &err),
+                     TR_OK);
+    assert_non_null(
+        strstr(tr_outbuf_cstr(&out), ",\"xmin\":null,\"origin\":\"other\",\"origin_lsn\":null}"));
     tr_outbuf_free(&out);
 }
 
@@ -232,7 +249,8 @@ static void test_bad_value(void **state)
     event.seq = 77;
     struct tr_outbuf out = {0};
     struct tr_error err;
-    assert_int_equal(tr_format_debezium_json.encode_value(encoder, &event, NOW_US, &out, &err), TR_FAIL);
+    assert_int_equal(tr_format_debezium_json.encode_value(encoder, &event, NOW_US, &out, &err),
+                     TR_FAIL);
     assert_int_equal(err.code, TR_E_ENCODE_VALUE);
     assert_int_equal(err.class, TR_DATA);
     assert_int_equal(err.seq, 77);
@@ -244,13 +262,15 @@ static void test_bad_value(void **state)
 static void test_plain(void **state)
 {
     (void)state;
-    struct tr_cell after[] = {text("1"), text("k"), text("5"), NOTHING(NULL), NOTHING(UNCHANGED),
-                              text("z")};
+    struct tr_cell after[] = {text("1"),     text("k"),          text("5"),
+                              NOTHING(NULL), NOTHING(UNCHANGED), text("z")};
     struct tr_cell before[] = {text("1"),       text("k"),       NOTHING(ABSENT),
                                NOTHING(ABSENT), NOTHING(ABSENT), NOTHING(ABSENT)};
     struct tr_event event = change(TR_OP_UPDATE, NULL, after);
     struct tr_event gone = change(TR_OP_DELETE, before, NULL);
-#define ROW "{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":null,\"t\":\"__debezium_unavailable_value\",\"nn\":\"z\""
+#define ROW                                                                                        \
+    "{\"id\":1,\"k2\":\"k\",\"n\":5,\"d\":null,\"t\":\"__debezium_unavailable_value\",\"nn\":"     \
+    "\"z\""
 #define KEY "{\"k2\":\"k\",\"id\":1}"
     expect(&tr_format_plain_json, &event, KEY, ROW "}");
     expect(&tr_format_plain_json, &gone, KEY, NULL); /* the tombstone is the sink's */
@@ -259,7 +279,8 @@ static void test_plain(void **state)
     expect(&tr_format_plain_json, &gone, KEY, "{\"id\":1,\"k2\":\"k\",\"__deleted\":\"true\"}");
     options.json_metadata = true;
     expect(&tr_format_plain_json, &gone, KEY,
-           "{\"id\":1,\"k2\":\"k\",\"__deleted\":\"true\",\"__op\":\"d\",\"__table\":\"public.we\\\"ird\","
+           "{\"id\":1,\"k2\":\"k\",\"__deleted\":\"true\",\"__op\":\"d\",\"__table\":\"public."
+           "we\\\"ird\","
            "\"__ts_ms\":1795258269560,\"__lsn\":28047856}");
 }
 
@@ -333,13 +354,15 @@ static void test_many_tables(void **state)
             char name[32], want[64];
             (void)snprintf(name, sizeof name, "c%zu", i);
             struct tr_column column = {.name = name, .type = TR_T_INT64, .key_index = 1};
-            struct tr_table spec = {.id = {"shop", "public", name}, .column_count = 1, .columns = &column};
+            struct tr_table spec = {
+                .id = {"shop", "public", name}, .column_count = 1, .columns = &column};
             if (round == 0)
                 assert_int_equal(tr_table_new(&spec, &tables[i], &err), TR_OK);
             struct tr_cell cell = text("42");
             struct tr_event event = {.op = TR_OP_CREATE, .table = tables[i], .after = &cell};
             tr_outbuf_clear(&out);
-            assert_int_equal(tr_format_debezium_json.encode_key(encoder, &event, &out, &err), TR_OK);
+            assert_int_equal(tr_format_debezium_json.encode_key(encoder, &event, &out, &err),
+                             TR_OK);
             (void)snprintf(want, sizeof want, "{\"c%zu\":42}", i);
             assert_string_equal(tr_outbuf_cstr(&out), want);
         }

@@ -1,4 +1,5 @@
-/* Calendar arithmetic against Python's dates, the ends of PostgreSQL's ranges, and the text forms. */
+/* Calendar arithmetic against Python's dates, the ends of PostgreSQL's ranges, and the text forms.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,11 +90,22 @@ static void test_timestamps(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", "x", "2020-01-01", "2020-13-01 00:00:00", "2019-02-29 00:00:00", "2020-01-00 00:00:00",
-        "2020-01-01T00:00:00", "2020-01-01 00:60:00", "2020-01-01 00:00", "2020-01-01 00:00:00.",
-        "2020-01-01 00:00:00 AD", "2020-01-01 00:00:00+", "99999999-01-01 00:00:00",
-        "2020-01-01 00:00:00+00 ", "Infinity", "20-01-01 00:00:00"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "2020-01-01",
+                                      "2020-13-01 00:00:00",
+                                      "2019-02-29 00:00:00",
+                                      "2020-01-00 00:00:00",
+                                      "2020-01-01T00:00:00",
+                                      "2020-01-01 00:60:00",
+                                      "2020-01-01 00:00",
+                                      "2020-01-01 00:00:00.",
+                                      "2020-01-01 00:00:00 AD",
+                                      "2020-01-01 00:00:00+",
+                                      "99999999-01-01 00:00:00",
+                                      "2020-01-01 00:00:00+00 ",
+                                      "Infinity",
+                                      "20-01-01 00:00:00"};
     int64_t value;
     enum tr_instant_kind kind;
     struct tr_instant instant;
@@ -175,9 +187,9 @@ static int release(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dates),   cmocka_unit_test(test_every_day),
+        cmocka_unit_test(test_dates),      cmocka_unit_test(test_every_day),
         cmocka_unit_test(test_timestamps), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_times),   cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_times),      cmocka_unit_test(test_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }

@@ -45,7 +45,8 @@ static void test_vectors(void **state)
 static void test_forms(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "-", ".", "NaN", "Infinity", "1e5", "1,5", "1.2.3", " 1", "1 "};
+    static const char *const bad[] = {"",    "-",   ".",     "NaN", "Infinity",
+                                      "1e5", "1,5", "1.2.3", " 1",  "1 "};
     struct tr_decimal decimal;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(tr_decimal_parse(bad[i], strlen(bad[i]), &decimal));
@@ -72,7 +73,8 @@ static void test_largest(void **state)
     assert_true(tr_decimal_unscaled(&decimal, 16383, &scratch));
     /* 10^147455 - 1 has ceil(147455 × log2(10)) = 489835 bits → 61230 bytes with the sign */
     assert_int_equal(scratch.bytes.len, 489835 / 8 + 1);
-    assert_int_equal((unsigned char)scratch.bytes.data[scratch.bytes.len - 1], 0xff); /* 10^n ends in zeros */
+    assert_int_equal((unsigned char)scratch.bytes.data[scratch.bytes.len - 1],
+                     0xff); /* 10^n ends in zeros */
     free(text);
 }
 

@@ -28,7 +28,8 @@ static void test_escape(void **state)
     assert_string_equal(escaped("", 0), "\"\"");
     assert_string_equal(escaped("plain text of some length", 25), "\"plain text of some length\"");
     assert_string_equal(escaped("a\"b\\c/d", 7), "\"a\\\"b\\\\c/d\"");
-    assert_string_equal(escaped("\b\t\n\f\r\x01\x1f\x7f", 8), "\"\\b\\t\\n\\f\\r\\u0001\\u001f\x7f\"");
+    assert_string_equal(escaped("\b\t\n\f\r\x01\x1f\x7f", 8),
+                        "\"\\b\\t\\n\\f\\r\\u0001\\u001f\x7f\"");
     assert_string_equal(escaped("\0x", 2), "\"\\u0000x\"");
     assert_string_equal(escaped("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9),
                         "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
@@ -100,14 +101,38 @@ static void test_float(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"0", "0.0"}, {"-0", "-0.0"}, {"1", "1.0"}, {"-1.5", "-1.5"}, {"0.1", "0.1"},
-        {"100", "100.0"}, {"0.001", "0.001"}, {"0.0001", "1.0E-4"}, {"1e-05", "1.0E-5"},
-        {"9999999", "9999999.0"}, {"10000000", "1.0E7"}, {"12345678.9", "1.23456789E7"},
-        {"1e+20", "1.0E20"}, {"1e21", "1.0E21"}, {"1.7976931348623157e+308", "1.7976931348623157E308"},
-        {"5e-324", "5.0E-324"}, {"-3.4028235e+38", "-3.4028235E38"}, {"00120.50", "120.5"},
-        {"123456789012345680", "1.2345678901234568E17"}, {"NaN", "\"NaN\""},
-        {"Infinity", "\"Infinity\""}, {"-Infinity", "\"-Infinity\""}, {"", "?"}, {"-", "?"}, {".", "?"},
-        {"1.2.3", "?"}, {"1e", "?"}, {"1e+", "?"}, {"1e99999", "?"}, {"1x", "?"}, {"nan", "?"}, {"0x10", "?"},
+        {"0", "0.0"},
+        {"-0", "-0.0"},
+        {"1", "1.0"},
+        {"-1.5", "-1.5"},
+        {"0.1", "0.1"},
+        {"100", "100.0"},
+        {"0.001", "0.001"},
+        {"0.0001", "1.0E-4"},
+        {"1e-05", "1.0E-5"},
+        {"9999999", "9999999.0"},
+        {"10000000", "1.0E7"},
+        {"12345678.9", "1.23456789E7"},
+        {"1e+20", "1.0E20"},
+        {"1e21", "1.0E21"},
+        {"1.7976931348623157e+308", "1.7976931348623157E308"},
+        {"5e-324", "5.0E-324"},
+        {"-3.4028235e+38", "-3.4028235E38"},
+        {"00120.50", "120.5"},
+        {"123456789012345680", "1.2345678901234568E17"},
+        {"NaN", "\"NaN\""},
+        {"Infinity", "\"Infinity\""},
+        {"-Infinity", "\"-Infinity\""},
+        {"", "?"},
+        {"-", "?"},
+        {".", "?"},
+        {"1.2.3", "?"},
+        {"1e", "?"},
+        {"1e+", "?"},
+        {"1e99999", "?"},
+        {"1x", "?"},
+        {"nan", "?"},
+        {"0x10", "?"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         assert_string_equal(number_of(pairs[i][0]), pairs[i][1]);
@@ -149,8 +174,9 @@ static void test_integer(void **state)
 static void test_base64(void **state)
 {
     (void)state;
-    static const char *const vectors[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-                                             {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}}; /* RFC 4648 */
+    static const char *const vectors[][2] = {
+        {"", ""},        {"f", "Zg=="},        {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"}}; /* RFC 4648 */
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
         tr_outbuf_clear(&out);
         tr_json_base64(&out, vectors[i][0], strlen(vectors[i][0]), TR_BASE64_STANDARD);
@@ -176,9 +202,9 @@ static int release(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_escape),  cmocka_unit_test(test_invalid_utf8),
+        cmocka_unit_test(test_escape),       cmocka_unit_test(test_invalid_utf8),
         cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_float),
-        cmocka_unit_test(test_integer), cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_integer),      cmocka_unit_test(test_base64),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }

@@ -1,5 +1,5 @@
-/* Values that the golden file does not reach: plain JSON, placeholders, arrays, odd money, malformed
- * text (refused, never invalid JSON). */
+/* Values that the golden file does not reach: plain JSON, placeholders, arrays, odd money,
+ * malformed text (refused, never invalid JSON). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,8 +20,12 @@ static struct tr_outbuf out;
 
 static struct tr_column column_of(enum tr_type type, enum tr_type elem, const char *base)
 {
-    return (struct tr_column){.name = "c", .type = type, .elem_type = elem, .source_type_base = base,
-                              .precision = -1, .nullable = true};
+    return (struct tr_column){.name = "c",
+                              .type = type,
+                              .elem_type = elem,
+                              .source_type_base = base,
+                              .precision = -1,
+                              .nullable = true};
 }
 
 static const char *write_shape(const struct tr_shape *shape, const char *text)
@@ -31,7 +35,8 @@ static const char *write_shape(const struct tr_shape *shape, const char *text)
     return tr_value_write(&writer, shape, &cell, &out) ? tr_outbuf_cstr(&out) : "refused";
 }
 
-static const char *debezium(enum tr_type type, enum tr_type elem, const char *base, const char *text)
+static const char *debezium(enum tr_type type, enum tr_type elem, const char *base,
+                            const char *text)
 {
     struct tr_column column = column_of(type, elem, base);
     struct tr_shape shape = tr_shape_debezium(&column, &options);
@@ -77,8 +82,9 @@ static void test_plain_values(void **state)
     assert_string_equal(PLAIN(POINT, "(1.5,-2)"), "{\"x\":1.5,\"y\":-2.0}");
     assert_string_equal(PLAIN(HSTORE, "\"a\"=>\"1\", \"b\"=>NULL"), "{\"a\":\"1\",\"b\":null}");
     assert_string_equal(PLAIN(JSON, "{\"a\": 1}"), "\"{\\\"a\\\": 1}\"");
-    assert_string_equal(plain(TR_T_ARRAY, TR_T_TIMESTAMP, "timestamp[]", "{\"2020-01-01 00:00:00\"}"),
-                        "[\"2020-01-01T00:00:00\"]");
+    assert_string_equal(
+        plain(TR_T_ARRAY, TR_T_TIMESTAMP, "timestamp[]", "{\"2020-01-01 00:00:00\"}"),
+        "[\"2020-01-01T00:00:00\"]");
     options.json_timestamp = TR_JSON_TIMESTAMP_SQL;
     options.json_decimal = TR_JSON_DECIMAL_NUMBER;
     assert_string_equal(PLAIN(TIMESTAMPTZ, "2020-01-01 01:02:03+00"), "\"2020-01-01 01:02:03Z\"");
@@ -96,8 +102,12 @@ static void test_money(void **state)
     assert_string_equal(DBZ(MONEY, "money", "($1,234.56)"), "\"-1234.56\"");
     assert_string_equal(DBZ(MONEY, "money", "1.234,56 \xe2\x82\xac"), "\"1234.56\"");
     assert_string_equal(DBZ(MONEY, "money", "1234.56"), "\"1234.56\"");
-    assert_string_equal(DBZ(MONEY, "money", "\xc2\xa5" "1,234"), "\"1234\"");
-    assert_string_equal(DBZ_ARRAY(MONEY, "money[]", "{\"$1,234.50\",-$2.00}"), "[\"1234.50\",\"-2.00\"]");
+    assert_string_equal(DBZ(MONEY, "money",
+                            "\xc2\xa5"
+                            "1,234"),
+                        "\"1234\"");
+    assert_string_equal(DBZ_ARRAY(MONEY, "money[]", "{\"$1,234.50\",-$2.00}"),
+                        "[\"1234.50\",\"-2.00\"]");
 }
 
 static void test_arrays(void **state)
@@ -112,8 +122,9 @@ static void test_arrays(void **state)
                         "[\"(3,4),(1,2)\",\"(1,1),(0,0)\"]");
     assert_string_equal(DBZ_ARRAY(HSTORE, "hstore[]", "{\"\\\"a\\\"=>\\\"1\\\"\",NULL}"),
                         "[\"{\\\"a\\\":\\\"1\\\"}\",null]");
-    assert_string_equal(DBZ_ARRAY(POINT, "point[]", "{\"(1,2)\"}"),
-                        "[{\"x\":1.0,\"y\":2.0,\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\",\"srid\":null}]");
+    assert_string_equal(
+        DBZ_ARRAY(POINT, "point[]", "{\"(1,2)\"}"),
+        "[{\"x\":1.0,\"y\":2.0,\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\",\"srid\":null}]");
     assert_string_equal(DBZ_ARRAY(BIT, "varbit[]", "{101,0}"), "[\"BQ==\",\"\"]");
 }
 
@@ -122,8 +133,9 @@ static void test_extensions(void **state)
     (void)state;
     assert_string_equal(DBZ(OTHER, "vector", "[1,-2.5,3e-07]"), "[1.0,-2.5,3.0E-7]");
     assert_string_equal(DBZ(OTHER, "vector", "[]"), "[]");
-    assert_string_equal(DBZ(OTHER, "geometry", "0101000020E6100000000000000000F03F0000000000000040"),
-                        "{\"wkb\":\"AQEAACDmEAAAAAAAAAAA8D8AAAAAAAAAQA==\",\"srid\":4326}");
+    assert_string_equal(
+        DBZ(OTHER, "geometry", "0101000020E6100000000000000000F03F0000000000000040"),
+        "{\"wkb\":\"AQEAACDmEAAAAAAAAAAA8D8AAAAAAAAAQA==\",\"srid\":4326}");
     assert_string_equal(DBZ(OTHER, "geometry", "0101000000000000000000F03F0000000000000040"),
                         "{\"wkb\":\"AQEAAAAAAAAAAADwPwAAAAAAAABA\",\"srid\":null}");
     assert_string_equal(DBZ(OTHER, "inet", "10.0.0.1/8"), "\"10.0.0.1/8\"");
@@ -136,23 +148,40 @@ static void test_malformed(void **state)
         enum tr_type type, elem;
         const char *text;
     } rows[] = {
-        {TR_T_BOOLEAN, TR_T_OTHER, "maybe"},  {TR_T_INT32, TR_T_OTHER, "1,2"},
-        {TR_T_INT32, TR_T_OTHER, ""},         {TR_T_FLOAT64, TR_T_OTHER, "1}"},
-        {TR_T_DECIMAL, TR_T_OTHER, "1e5"},    {TR_T_BYTES, TR_T_OTHER, "xx"},
-        {TR_T_BYTES, TR_T_OTHER, "\\x0"},     {TR_T_BYTES, TR_T_OTHER, "\\x0g"},
-        {TR_T_DATE, TR_T_OTHER, "2020"},      {TR_T_TIME, TR_T_OTHER, "12"},
-        {TR_T_TIMESTAMP, TR_T_OTHER, "now"},  {TR_T_INTERVAL, TR_T_OTHER, "P1D"},
-        {TR_T_BIT, TR_T_OTHER, "102"},        {TR_T_POINT, TR_T_OTHER, "1,2"},
-        {TR_T_POINT, TR_T_OTHER, "(1)"},      {TR_T_POINT, TR_T_OTHER, "()"},
-        {TR_T_POINT, TR_T_OTHER, "(,)"},      {TR_T_HSTORE, TR_T_OTHER, "a=>1"},
-        {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>"}, {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>\"1\" \"b\"=>NULL"},
-        {TR_T_HSTORE, TR_T_OTHER, "\"a"},     {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>\"1\","},
-        {TR_T_ARRAY, TR_T_INT32, ""},         {TR_T_ARRAY, TR_T_INT32, "{"},
-        {TR_T_ARRAY, TR_T_INT32, "{1"},       {TR_T_ARRAY, TR_T_INT32, "{1}}"},
-        {TR_T_ARRAY, TR_T_INT32, "{1,}"},     {TR_T_ARRAY, TR_T_INT32, "{,1}"},
-        {TR_T_ARRAY, TR_T_INT32, "1,2"},      {TR_T_ARRAY, TR_T_INT32, "[0:1"},
-        {TR_T_ARRAY, TR_T_STRING, "{\"a}"},   {TR_T_ARRAY, TR_T_STRING, "{\"a\\"},
-        {TR_T_ARRAY, TR_T_INT32, "{{{{{{{1}}}}}}}"}, {TR_T_ARRAY, TR_T_INT32, "{1}{2}"},
+        {TR_T_BOOLEAN, TR_T_OTHER, "maybe"},
+        {TR_T_INT32, TR_T_OTHER, "1,2"},
+        {TR_T_INT32, TR_T_OTHER, ""},
+        {TR_T_FLOAT64, TR_T_OTHER, "1}"},
+        {TR_T_DECIMAL, TR_T_OTHER, "1e5"},
+        {TR_T_BYTES, TR_T_OTHER, "xx"},
+        {TR_T_BYTES, TR_T_OTHER, "\\x0"},
+        {TR_T_BYTES, TR_T_OTHER, "\\x0g"},
+        {TR_T_DATE, TR_T_OTHER, "2020"},
+        {TR_T_TIME, TR_T_OTHER, "12"},
+        {TR_T_TIMESTAMP, TR_T_OTHER, "now"},
+        {TR_T_INTERVAL, TR_T_OTHER, "P1D"},
+        {TR_T_BIT, TR_T_OTHER, "102"},
+        {TR_T_POINT, TR_T_OTHER, "1,2"},
+        {TR_T_POINT, TR_T_OTHER, "(1)"},
+        {TR_T_POINT, TR_T_OTHER, "()"},
+        {TR_T_POINT, TR_T_OTHER, "(,)"},
+        {TR_T_HSTORE, TR_T_OTHER, "a=>1"},
+        {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>"},
+        {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>\"1\" \"b\"=>NULL"},
+        {TR_T_HSTORE, TR_T_OTHER, "\"a"},
+        {TR_T_HSTORE, TR_T_OTHER, "\"a\"=>\"1\","},
+        {TR_T_ARRAY, TR_T_INT32, ""},
+        {TR_T_ARRAY, TR_T_INT32, "{"},
+        {TR_T_ARRAY, TR_T_INT32, "{1"},
+        {TR_T_ARRAY, TR_T_INT32, "{1}}"},
+        {TR_T_ARRAY, TR_T_INT32, "{1,}"},
+        {TR_T_ARRAY, TR_T_INT32, "{,1}"},
+        {TR_T_ARRAY, TR_T_INT32, "1,2"},
+        {TR_T_ARRAY, TR_T_INT32, "[0:1"},
+        {TR_T_ARRAY, TR_T_STRING, "{\"a}"},
+        {TR_T_ARRAY, TR_T_STRING, "{\"a\\"},
+        {TR_T_ARRAY, TR_T_INT32, "{{{{{{{1}}}}}}}"},
+        {TR_T_ARRAY, TR_T_INT32, "{1}{2}"},
         {TR_T_ARRAY, TR_T_INT32, "}"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -168,9 +197,9 @@ static void test_unavailable(void **state)
     struct tr_column column = column_of(TR_T_ARRAY, TR_T_INT64, "int8[]");
     struct tr_shape shape = tr_shape_debezium(&column, &options);
     options.unavailable_placeholder = "ab\"";
-#define UNAVAILABLE(want)                                                                             \
-    tr_outbuf_clear(&out);                                                                            \
-    tr_value_unavailable(&writer, &shape, &out);                                                      \
+#define UNAVAILABLE(want)                                                                          \
+    tr_outbuf_clear(&out);                                                                         \
+    tr_value_unavailable(&writer, &shape, &out);                                                   \
     assert_string_equal(tr_outbuf_cstr(&out), want)
     UNAVAILABLE("[97,98,34]");
     column = column_of(TR_T_ARRAY, TR_T_STRING, "text[]");
@@ -220,6 +249,53 @@ static void test_binary_and_fallback(void **state)
     }
 }
 
+/* Random bytes of the letters that matter, for every type: refused, or valid JSON. */
+static void test_random_text(void **state)
+{
+    (void)state;
+    static const char letters[] = "{}[]()\"\\,;=> NUL0123456789.-+:eEBCTZtfxyinadmos\xff\xc3\n";
+    unsigned seed = 777;
+    srand(seed);
+    print_message("seed %u\n", seed);
+    int taken = 0;
+    for (int round = 0; round < 200000; round++) {
+        char bytes[24];
+        size_t len = (size_t)rand() % sizeof bytes;
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = letters[(size_t)rand() % (sizeof letters - 1)];
+        options.decimal_mode = rand() % 3;
+        options.time_mode = rand() % 6;
+        options.binary_mode = rand() % 4;
+        options.interval_mode = rand() % 2;
+        options.hstore_mode = rand() % 2;
+        options.json_decimal = rand() % 2;
+        static const char *const bases[] = {"", "vector", "geometry", "box[]", "varbit"};
+        struct tr_column column = column_of((enum tr_type)(rand() % TR_T_COUNT),
+                                            (enum tr_type)(rand() % TR_T_COUNT), bases[rand() % 5]);
+        if (column.elem_type == TR_T_ARRAY)
+            continue;
+        struct tr_shape shape = rand() % 2 == 0 ? tr_shape_debezium(&column, &options)
+                                                : tr_shape_plain(&column, &options);
+        char *exact = malloc(len + 1); /* so that a read behind the end is seen */
+        memcpy(exact, bytes, len);
+        struct tr_cell cell = {.ptr = exact, .len = (uint32_t)len, .state = TR_CELL_TEXT};
+        exact = realloc(exact, len > 0 ? len : 1);
+        cell.ptr = exact;
+        tr_outbuf_clear(&out);
+        if (tr_value_write(&writer, &shape, &cell, &out)) {
+            json_error_t why;
+            json_t *parsed = json_loadb(out.data, out.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+            if (parsed == NULL && strstr(why.text, "real number overflow") == NULL &&
+                strstr(why.text, "too big") == NULL)
+                fail_msg("%s: %.*s", why.text, (int)out.len, out.data);
+            json_decref(parsed);
+            taken++;
+        }
+        free(exact);
+    }
+    assert_true(taken > 1000);
+}
+
 static int release(void **state)
 {
     (void)state;
@@ -238,6 +314,7 @@ int main(void)
         cmocka_unit_test_setup(test_malformed, setup),
         cmocka_unit_test_setup(test_unavailable, setup),
         cmocka_unit_test_setup(test_binary_and_fallback, setup),
+        cmocka_unit_test_setup(test_random_text, setup),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }

@@ -1,5 +1,5 @@
-/* The Kafka sink against librdkafka's mock cluster: brokers that fail, go away, come back, fence. The real
- * broker's turn is in tests/integration/kafka_*. */
+/* The Kafka sink against librdkafka's mock cluster: brokers that fail, go away, come back, fence.
+ * The real broker's turn is in tests/integration/kafka_*. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,7 +118,8 @@ static enum tr_status open_sink(struct fixture *f, struct tr_state *marks, struc
     return status;
 }
 
-/* One source transaction of `count` rows, with the mark lsn=<last id>; commit: whether it is whole. */
+/* One source transaction of `count` rows, with the mark lsn=<last id>; commit: whether it is whole.
+ */
 static enum tr_status write_rows(struct fixture *f, int count, bool commit, struct tr_error *err)
 {
     struct tr_event *events = calloc((size_t)count + 1, sizeof *events);
@@ -134,10 +135,9 @@ static enum tr_status write_rows(struct fixture *f, int count, bool commit, stru
     (void)snprintf(lsn, sizeof lsn, "%d", f->next_id - 1);
     struct tr_mark mark = {{"lsn", 3}, {lsn, strlen(lsn)}};
     if (commit)
-        events[count] = (struct tr_event){
-            .op = TR_OP_COMMIT, .seq = ++f->seq, .marks = &mark, .mark_count = 1};
-    enum tr_status status =
-        tr_sink_kafka.write(f->writer, events, (size_t)count + commit, err);
+        events[count] =
+            (struct tr_event){.op = TR_OP_COMMIT, .seq = ++f->seq, .marks = &mark, .mark_count = 1};
+    enum tr_status status = tr_sink_kafka.write(f->writer, events, (size_t)count + commit, err);
     free(events);
     free(cells);
     free(text);
@@ -242,10 +242,10 @@ static void test_retried_errors_repeat_nothing(void **state)
     struct fixture *f = *state;
     struct tr_error err;
     check(open_sink(f, NULL, &err), &err);
-    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 4, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                      RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-                                      RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-                                      RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+    rd_kafka_mock_push_request_errors(
+        f->cluster, API_PRODUCE, 4, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
     for (int i = 0; i < 10; i++)
         check(write_rows(f, 300, true, &err), &err);
     check(flush_within(f, WAIT_MS, &err), &err);
@@ -262,7 +262,8 @@ static void test_too_large(void **state)
     check(write_rows(f, 10, true, &err), &err);
     check(flush_within(f, WAIT_MS, &err), &err);
     uint64_t durable = tr_sink_kafka.durable_seq(f->writer);
-    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    rd_kafka_mock_push_request_errors(f->cluster, API_PRODUCE, 1,
+                                      RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
     enum tr_status status = write_rows(f, 1, true, &err);
     if (status == TR_OK)
         status = flush_within(f, WAIT_MS, &err);
@@ -307,7 +308,8 @@ static void *interrupt_later(void *self)
     return NULL;
 }
 
-/* More than the buffer holds while the broker is away: the writer waits, and an interrupt frees it. */
+/* More than the buffer holds while the broker is away: the writer waits, and an interrupt frees it.
+ */
 static void test_interrupt(void **state)
 {
     struct fixture *f = *state;
@@ -354,8 +356,8 @@ static void test_exactly_once(void **state)
     tr_state_free(&marks);
 }
 
-/* A flush in the middle of a source transaction makes the whole ones before it durable, and nothing of
- * it: its records are held back, over several calls and whatever they hold. */
+/* A flush in the middle of a source transaction makes the whole ones before it durable, and nothing
+ * of it: its records are held back, over several calls and whatever they hold. */
 static void test_unfinished_is_held_back(void **state)
 {
     struct fixture *f = *state;
@@ -376,7 +378,8 @@ static void test_unfinished_is_held_back(void **state)
     read_back(f, counts, 30, &in_order);
     assert_int_equal(counts[10], 1);
     assert_int_equal(counts[11], 0);
-    check(write_rows(f, 10, false, &err), &err); /* nothing whole waits: goes on in a transaction of its own */
+    check(write_rows(f, 10, false, &err),
+          &err); /* nothing whole waits: goes on in a transaction of its own */
     assert_int_equal(tr_sink_kafka.flush(f->writer, 0, &err), TR_OK);
     assert_int_equal(tr_sink_kafka.durable_seq(f->writer), whole);
     check(write_rows(f, 10, true, &err), &err);
@@ -386,7 +389,8 @@ static void test_unfinished_is_held_back(void **state)
     each_once(f);
 }
 
-/* A long source transaction behind a whole one: beyond the bound the whole one is committed by itself. */
+/* A long source transaction behind a whole one: beyond the bound the whole one is committed by
+ * itself. */
 static void test_long_transaction(void **state)
 {
     struct fixture *f = *state;
@@ -414,8 +418,8 @@ static void fails_with(struct fixture *f, enum tr_code code, enum tr_err_class c
         status = flush_within(f, WAIT_MS, &err);
     assert_int_equal(status, TR_FAIL);
     if (err.code != code || err.class != class)
-        fail_msg("%s class %s: %s (%s)", tr_error_info(err.code)->name, tr_err_class_name(err.class),
-                 err.message, err.detail);
+        fail_msg("%s class %s: %s (%s)", tr_error_info(err.code)->name,
+                 tr_err_class_name(err.class), err.message, err.detail);
     assert_true(err.hint[0] != '\0');
 }
 
@@ -428,7 +432,8 @@ static void test_fenced(void **state)
     check(write_rows(f, 10, true, &err), &err);
     check(flush_within(f, WAIT_MS, &err), &err);
     uint64_t durable = tr_sink_kafka.durable_seq(f->writer);
-    rd_kafka_mock_push_request_errors(f->cluster, API_END_TXN, 1, RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
+    rd_kafka_mock_push_request_errors(f->cluster, API_END_TXN, 1,
+                                      RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
     fails_with(f, TR_E_KAFKA_FENCED, TR_FATAL);
     assert_int_equal(tr_sink_kafka.durable_seq(f->writer), durable);
 }

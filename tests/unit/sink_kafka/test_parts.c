@@ -1,5 +1,5 @@
-/* The Kafka sink without a broker: options and properties, topic names, the window of records in flight,
- * and staging of positions. */
+/* The Kafka sink without a broker: options and properties, topic names, the window of records in
+ * flight, and staging of positions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,8 @@ static struct kafka_options options_for(size_t property_count)
     return options;
 }
 
-static void expect_open_fails(struct kafka_options *options, enum tr_code code, const char *hint_part)
+static void expect_open_fails(struct kafka_options *options, enum tr_code code,
+                              const char *hint_part)
 {
     struct tr_config config = {options};
     struct tr_context context = {.pipeline_name = "p"};
@@ -104,7 +105,8 @@ static void test_properties(void **state)
         const char *name, *value, *hint;
         enum tr_code code;
     } rows[] = {
-        {"sasl.jaas.config", "org.apache… password=\"s3cret\";", "sasl.username", TR_E_KAFKA_PROPERTY},
+        {"sasl.jaas.config", "org.apache… password=\"s3cret\";", "sasl.username",
+         TR_E_KAFKA_PROPERTY},
         {"plugin.library.paths", "/tmp/evil.so", "not allowed", TR_E_KAFKA_PROPERTY},
         {"sasl.kerberos.kinit.cmd", "rm -rf /", "not allowed", TR_E_KAFKA_PROPERTY},
         {"transactional.id", "x", "sink.transactional-id-prefix", TR_E_KAFKA_PROPERTY},
@@ -169,7 +171,8 @@ static void test_topic_names(void **state)
     struct kafka_health health = {0};
     struct tr_error err;
     char name[TOPIC_NAME_MAX + 1];
-    assert_int_equal(kafka_topics_init(&topics, &options, "pre", "pipe", NULL, &health, &err), TR_OK);
+    assert_int_equal(kafka_topics_init(&topics, &options, "pre", "pipe", NULL, &health, &err),
+                     TR_OK);
     static const struct {
         struct tr_table_id id;
         const char *template, *want;
@@ -178,7 +181,9 @@ static void test_topic_names(void **state)
         {{"shop", "public", "we.ird \"T"}, "{prefix}.{schema}.{table}", "pre.public.we.ird__T"},
         {{"shop", "public", "\xc3\xa9\xe2\x82\xac"}, "{prefix}.{schema}.{table}", "pre.public.__"},
         {{"shop", "", "orders"}, "{prefix}.{schema}.{table}", "pre.orders"},
-        {{"shop", "s", "t"}, "{pipeline}-{namespace}-{database}-{schema}-{table}", "pipe-shop-shop-s-t"},
+        {{"shop", "s", "t"},
+         "{pipeline}-{namespace}-{database}-{schema}-{table}",
+         "pipe-shop-shop-s-t"},
         {{"shop", "s", "t"}, "all", "all"},
         {{"shop", "public", "a"}, "all", "first"},
         {{"other", "public", "a"}, "all", "all"},
@@ -212,7 +217,8 @@ static void test_topic_names(void **state)
     kafka_topics_free(&topics);
 }
 
-/* Whatever order deliveries come in, the frontier never falls and never covers what is in flight. */
+/* Whatever order deliveries come in, the frontier never falls and never covers what is in flight.
+ */
 static void test_window(void **state)
 {
     (void)state;
@@ -258,7 +264,8 @@ static void test_window(void **state)
     kafka_window_free(&window);
 }
 
-static void stage(struct kafka_sink *sink, struct tr_state *staged, const char *key, const char *value)
+static void stage(struct kafka_sink *sink, struct tr_state *staged, const char *key,
+                  const char *value)
 {
     struct tr_mark mark = {tr_slice_of(key), tr_slice_of(value)};
     struct tr_event commit = {.op = TR_OP_COMMIT, .marks = &mark, .mark_count = 1};
@@ -304,9 +311,12 @@ static void test_staging(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),     cmocka_unit_test(test_properties),
-        cmocka_unit_test(test_unreachable_is_bounded), cmocka_unit_test(test_topic_names),
-        cmocka_unit_test(test_window),      cmocka_unit_test(test_staging),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_properties),
+        cmocka_unit_test(test_unreachable_is_bounded),
+        cmocka_unit_test(test_topic_names),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_staging),
     };
     tr_log_set_level(TR_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
