@@ -123,7 +123,7 @@ static enum tr_status set(rd_kafka_conf_t *conf, const char *name, const char *v
         (void)tr_fail(err, TR_E_KAFKA_PROPERTY,
                       "properties.%s is not a property of the Kafka client", name);
         return tr_hint(err,
-                       "Names are librdkafka's; see docs/connectors/kafka-sink.md for Java's.");
+                       "Names are librdkafka's; see docs/connectors/kafka.md for Java's.");
     }
     (void)tr_fail(err, TR_E_KAFKA_PROPERTY, "the Kafka client refuses the value of properties.%s",
                   name);

@@ -1,4 +1,4 @@
-/* Cells ↔ SQLite's values: the type mapping of docs/connectors/sqlite-sink.md. Pure.
+/* Cells ↔ SQLite's values: the type mapping of docs/connectors/sqlite.md. Pure.
  *
  * SQLite converts what is stored by the column's *affinity*, which follows from the declared type
  * (https://www.sqlite.org/datatype3.html, section 3.1): a declared NUMERIC turns the text 1.10 into
