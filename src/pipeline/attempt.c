@@ -41,9 +41,9 @@ static enum tr_status open_branches(struct tr_engine *engine, const struct tr_co
     return TR_OK;
 }
 
-/* A sink that holds the position wins over the checkpoint: it is what the rows say. With several
- * sinks the checkpoint is the frontier over all of them. TR_END: in this configuration the sink keeps no
- * position. */
+/* A sink that holds the position wins over the checkpoint: it is what the rows say. TR_END:
+ * in this configuration the sink keeps no position. Several sinks share the checkpoint, which is the
+ * frontier over all of them. */
 static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
 {
     tr_state_clear(&engine->state);
@@ -58,6 +58,14 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
         struct tr_state marks;
         tr_state_init(&marks);
         status = branch->ops->load_marks(branch->sink, &marks, err);
+        if (status == TR_OK && engine->branch_count > 1) {
+            /* it may be ahead of the frontier over all sinks, and would get rows twice */
+            status = tr_fail(err, TR_E_CAPABILITY,
+                             "a %s sink that holds the position cannot share a pipeline with others",
+                             branch->ops->name);
+            (void)tr_hint(err, "give each such sink a pipeline file of its own, with its own "
+                               "pipeline.name");
+        }
         if (status == TR_OK && tr_state_get(&marks, TR_MARK_RELOAD) != NULL) {
             branch->reload = !have_checkpoint && marks.count == 1;
             if (tr_state_set(&marks, TR_MARK_RELOAD, "", err) != TR_OK)
@@ -71,7 +79,7 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
                                "tailrace drop %s, then tailrace run %s",
                           engine->file->path, engine->file->path);
         }
-        if (status == TR_OK && (engine->branch_count == 1 || !have_checkpoint))
+        if (status == TR_OK)
             status = tr_state_copy(&engine->state, &marks, err);
         tr_state_free(&marks);
         if (status == TR_FAIL)
