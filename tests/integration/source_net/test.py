@@ -53,7 +53,7 @@ class Net(Case):
     def test_a_slow_sink_keeps_the_connection(self):
         """wal_sender_timeout is 2 s; one batch takes much longer to write."""
         self.start(env={"TAILRACE_FAILPOINT": "sink.sqlite.before_commit=sleep:700"},
-                   **{"buffer.memory": "4MiB"})
+                   **{"buffer.memory": "8MiB"})
         self.equal(60)
         pid = self.pg.slot(self.run_.name + "_slot")["active_pid"]
         for index in range(12):
