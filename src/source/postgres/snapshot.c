@@ -34,6 +34,7 @@
 
 #define ROW_HOLD_BYTES (64u << 10) /* larger rows stay in libpq's buffer instead of being copied */
 #define GATHER_WAIT_MS 20          /* with rows in hand: the longest wait for more */
+#define UNKNOWN_PAGES_MAX 16
 #define ROWS_PER_TICK 1024         /* rows between two looks at the progress counter */
 
 /* ---- start ---------------------------------------------------------------------------------- */
@@ -158,6 +159,7 @@ static enum tr_status tell_stream(struct tr_pg_source *source, struct tr_pg_snap
                                   struct tr_error *err)
 {
     double rows = 0;
+    bool guess = false; /* a large table was never analysed: no total is better than a wrong one */
     struct tr_pg_progress *progress = &source->progress;
     for (uint32_t i = 0; i < snapshot->copy_count; i++) {
         struct tr_pg_copy *copy = &snapshot->copies[i];
@@ -167,12 +169,14 @@ static enum tr_status tell_stream(struct tr_pg_source *source, struct tr_pg_snap
         for (uint32_t leaf = 0; leaf < copy->leaf_count; leaf++) {
             for (size_t k = 0; k < source->catalog.relation_count; k++) {
                 const struct tr_pg_relation *relation = &source->catalog.relations[k];
-                if (relation->oid == copy->leaves[leaf].oid && relation->rows > 0)
-                    rows += relation->rows;
+                if (relation->oid != copy->leaves[leaf].oid)
+                    continue;
+                rows += relation->rows > 0 ? relation->rows : 0;
+                guess |= relation->rows <= 0 && relation->pages > UNKNOWN_PAGES_MAX;
             }
         }
     }
-    atomic_store(&progress->rows_total, (uint64_t)rows);
+    atomic_store(&progress->rows_total, guess ? 0 : (uint64_t)rows);
     atomic_store(&progress->tables_total, snapshot->copy_count);
     atomic_store(&progress->snapshot_running, true);
     return TR_OK;
