@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/clock.h"
 #include "sink/kafka/internal.h"
 
 #define SETTING_TIMEOUT_MS 5000
+#define GONE_TIMEOUT_MS 5000
 
 static void kafka_close(void *self)
 {
@@ -290,6 +291,26 @@ static enum tr_status empty_shared_topic(struct kafka_sink *sink, struct tr_erro
     return status;
 }
 
+/* A broker shows a removed topic for a moment: the next start shall not take it for a living one.
+ */
+static void wait_until_gone(struct kafka_sink *sink)
+{
+    int64_t until_ms = tr_clock_mono_ms() + GONE_TIMEOUT_MS;
+    bool there = true;
+    while (there && tr_clock_mono_ms() < until_ms) {
+        const struct rd_kafka_metadata *metadata;
+        struct tr_error err;
+        if (kafka_metadata(sink->admin, sink->health, SETTING_TIMEOUT_MS, &metadata, &err) != TR_OK)
+            return;
+        there = false;
+        for (int i = 0; i < metadata->topic_cnt; i++)
+            there = there || strcmp(metadata->topics[i].topic, sink->position_topic) == 0;
+        rd_kafka_metadata_destroy(metadata);
+        if (there)
+            tr_clock_sleep_ms(50);
+    }
+}
+
 static enum tr_status kafka_drop(void *self, tr_report_fn report, void *report_ctx,
                                  struct tr_error *err)
 {
@@ -309,6 +330,7 @@ static enum tr_status kafka_drop(void *self, tr_report_fn report, void *report_c
     bool existed;
     if (kafka_topic_delete(&sink->topics, sink->position_topic, &existed, err) != TR_OK)
         return TR_FAIL;
+    wait_until_gone(sink);
     if (existed)
         report_line(&to, TR_INFO, TR_E_NONE, sink->position_topic, "removed the topic of positions",
                     NULL);
@@ -324,7 +346,7 @@ static void kafka_interrupt(void *self)
 const struct tr_sink_ops tr_sink_kafka = {
     .name = "kafka",
     .abi = TR_SINK_ABI,
-    .caps = TR_CAP_TRANSACTIONS | TR_CAP_POSITION | TR_CAP_TOMBSTONE | TR_CAP_TRUNCATE,
+    .caps = TR_CAP_TRANSACTIONS | TR_CAP_POSITION | TR_CAP_TOMBSTONE,
     .options = kafka_option_table,
     .options_size = sizeof(struct kafka_options),
     .summary = "Kafka topics: Debezium's JSON or flat rows, at least once or exactly once",
