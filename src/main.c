@@ -10,22 +10,26 @@
 const struct tr_command tr_commands[] = {
     {"run", "run FILE [--no-progress] [--until-caught-up] [--log-level LEVEL]",
      "run a pipeline in the foreground",
-     "Copies the source and follows its log until it is stopped. FILE is a pipeline file in YAML or\n"
+     "Copies the source and follows its log until it is stopped. FILE is a pipeline file in YAML "
+     "or\n"
      "JSON, '-' for standard input. On a terminal one line shows the progress; otherwise logs are\n"
-     "key=value lines on standard error. SIGTERM and SIGINT drain, save and end with 0; a second one\n"
+     "key=value lines on standard error. SIGTERM and SIGINT drain, save and end with 0; a second "
+     "one\n"
      "ends at once, and nothing is lost by it.\n\n"
      "  --no-progress        log lines also on a terminal\n"
      "  --until-caught-up    end when everything that the log held at the start is delivered\n"
      "  --log-level LEVEL    debug, info (default), warn or error",
      tr_cmd_run, false},
-    {"check", "check FILE [--json] [--offline]", "lint a file, try its connections, run the preflight",
-     "Changes nothing. Every finding comes with what mends it, as SQL where SQL mends it. Ends with 0\n"
+    {"check", "check FILE [--json] [--offline]",
+     "lint a file, try its connections, run the preflight",
+     "Changes nothing. Every finding comes with what mends it, as SQL where SQL mends it. Ends "
+     "with 0\n"
      "when the pipeline can run.\n\n"
      "  --json       the findings as one JSON object\n"
      "  --offline    only the file",
      tr_cmd_check, false},
-    {"list", "list [--json]", "list the connectors of this build",
-     "  --json    as a JSON array", tr_cmd_list, false},
+    {"list", "list [--json]", "list the connectors of this build", "  --json    as a JSON array",
+     tr_cmd_list, false},
     {"help", "help [COMMAND|CONNECTOR]", "tell about a command, or a connector's options",
      "Without an argument it lists the commands.", tr_cmd_help, false},
     {"status", "status [NAME] [--json]", "show running pipelines",
@@ -35,8 +39,8 @@ const struct tr_command tr_commands[] = {
     {"stop", "stop NAME", "stop a pipeline: drain, save, end",
      "Returns when the process has ended.", tr_cmd_control, false},
     {"pause", "pause NAME", "stop reading, keep everything open",
-     "The source's connection is kept alive; its log is kept by the server meanwhile.", tr_cmd_control,
-     false},
+     "The source's connection is kept alive; its log is kept by the server meanwhile.",
+     tr_cmd_control, false},
     {"resume", "resume NAME", "go on after pause", "The opposite of pause.", tr_cmd_control, false},
     {"savepoint", "savepoint NAME", "keep a copy of the newest checkpoint",
      "Prints its path. Retention never removes a savepoint.", tr_cmd_control, false},
@@ -44,16 +48,20 @@ const struct tr_command tr_commands[] = {
      "Counters and gauges of one pipeline, with their help lines.", tr_cmd_control, false},
     {"verify", "verify FILE [--json] [--max-rows N] [--timeout SECONDS]",
      "compare target and source, row by row",
-     "Reads both sides in key order and compares counts, checksums by key range and rows. It may run\n"
-     "while the pipeline runs: a row that changes meanwhile is looked at again once the target has\n"
-     "passed the change. Ends with 0 when both are equal, 1 when they differ (the rows are listed).\n"
+     "Reads both sides in key order and compares counts, checksums by key range and rows. It may "
+     "run\n"
+     "while the pipeline runs: a row that changes meanwhile is looked at again once the target "
+     "has\n"
+     "passed the change. Ends with 0 when both are equal, 1 when they differ (the rows are "
+     "listed).\n"
      "PostgreSQL against PostgreSQL and SQLite.\n\n"
      "  --json               the result as one JSON object\n"
      "  --max-rows N         differing rows listed per table (default 20)\n"
      "  --timeout SECONDS    how long to wait for the target's position (default 30)",
      tr_cmd_verify, false},
     {"drop", "drop FILE [--yes]", "remove slot, publication, positions and checkpoints",
-     "Asks first. Copied rows stay in the target until the next run, which empties the tables that\n"
+     "Asks first. Copied rows stay in the target until the next run, which empties the tables "
+     "that\n"
      "this pipeline filled and copies them again.\n\n"
      "  --yes    do not ask",
      tr_cmd_drop, false},

@@ -45,14 +45,14 @@ static void report(void *context, const struct tr_finding *finding)
     const char *remedy = finding->remedy == NULL ? "" : finding->remedy;
     const char *object = finding->object == NULL ? "" : finding->object;
     if (check->findings != NULL) {
-        json_array_append_new(check->findings,
-                              json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "part", check->part, "severity",
-                                        severity_name(finding->severity), "code", code, "object",
-                                        object, "message", finding->message, "remedy", remedy));
+        json_array_append_new(
+            check->findings, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "part", check->part, "severity",
+                                       severity_name(finding->severity), "code", code, "object",
+                                       object, "message", finding->message, "remedy", remedy));
         return;
     }
     bool color = isatty(STDOUT_FILENO);
-    const char *paint = !color                                    ? ""
+    const char *paint = !color                                   ? ""
                         : finding->severity == TR_ERROR_SEVERITY ? "\033[31m"
                         : finding->severity == TR_WARNING        ? "\033[33m"
                                                                  : "\033[32m";
@@ -152,7 +152,8 @@ static int finish(struct check *check, bool as_json, const char *name)
                check->errors == 1 ? "" : "s", check->warnings, check->warnings == 1 ? "" : "s");
     } else {
         printf("the pipeline can run (%zu table%s, %u warning%s)\n", check->table_count,
-               check->table_count == 1 ? "" : "s", check->warnings, check->warnings == 1 ? "" : "s");
+               check->table_count == 1 ? "" : "s", check->warnings,
+               check->warnings == 1 ? "" : "s");
     }
     for (size_t i = 0; i < check->table_count; i++)
         tr_table_unref(check->tables[i]);
@@ -182,9 +183,8 @@ int tr_cmd_check(int argc, char **argv)
                       &err) != TR_OK) {
         report_error(&check, &err);
     } else if (!offline) {
-        struct tr_context context = {.pipeline_name = file->options.name,
-                                     .state_dir = state_dir,
-                                     .checking = true};
+        struct tr_context context = {
+            .pipeline_name = file->options.name, .state_dir = state_dir, .checking = true};
         check_source(&check, file, &context);
         for (size_t i = 0; i < file->sink_count; i++)
             check_sink(&check, &file->sinks[i], &context);

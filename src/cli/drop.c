@@ -1,6 +1,6 @@
-/* tailrace drop FILE: removes what a pipeline left: slot and publication, positions in the sink, its
- * checkpoints. Copied rows stay until the next run, which empties the tables before it copies them: a
- * mark in the sink says that this pipeline filled them. */
+/* tailrace drop FILE: removes what a pipeline left: slot and publication, positions in the sink,
+ * its checkpoints. Copied rows stay until the next run, which empties the tables before it copies
+ * them: a mark in the sink says that this pipeline filled them. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,10 +22,11 @@ static void report(void *context, const struct tr_finding *finding)
 static bool confirmed(const struct tr_pipeline_file *file)
 {
     char answer[64];
-    printf("This removes the slot and publication of pipeline %s, its positions in the sink and its\n"
-           "checkpoints. Copied rows stay; the next run empties those tables and copies them again.\n"
-           "Type the pipeline's name to go on: ",
-           file->options.name);
+    printf(
+        "This removes the slot and publication of pipeline %s, its positions in the sink and its\n"
+        "checkpoints. Copied rows stay; the next run empties those tables and copies them again.\n"
+        "Type the pipeline's name to go on: ",
+        file->options.name);
     (void)fflush(stdout);
     if (fgets(answer, sizeof answer, stdin) == NULL)
         return false;
@@ -34,7 +35,8 @@ static bool confirmed(const struct tr_pipeline_file *file)
 }
 
 /* One mark through the ordinary contract: a COMMIT event that carries it. */
-static enum tr_status leave_reload_mark(const struct tr_sink_ops *ops, void *sink, struct tr_error *err)
+static enum tr_status leave_reload_mark(const struct tr_sink_ops *ops, void *sink,
+                                        struct tr_error *err)
 {
     void *writer = NULL;
     const struct tr_mark mark = {{TR_MARK_RELOAD, strlen(TR_MARK_RELOAD)}, {"true", 4}};
@@ -74,9 +76,8 @@ static enum tr_status drop_sink(const struct tr_sink_config *config, struct tr_c
 static enum tr_status drop_all(const struct tr_pipeline_file *file, const char *state_dir,
                                struct tr_error *err)
 {
-    struct tr_context context = {.pipeline_name = file->options.name,
-                                 .state_dir = state_dir,
-                                 .checking = true};
+    struct tr_context context = {
+        .pipeline_name = file->options.name, .state_dir = state_dir, .checking = true};
     struct tr_checkpoint_store *store = NULL;
     /* the lock: a running pipeline must be stopped first */
     if (tr_checkpoint_file_ops.open(state_dir, file->options.name,
@@ -116,7 +117,8 @@ int tr_cmd_drop(int argc, char **argv)
     if (!yes && !confirmed(file)) {
         printf("nothing was changed\n");
         code = TR_EXIT_FAILURE;
-    } else if (tr_cli_state_dir(file->options.name, true, state_dir, sizeof state_dir, &err) != TR_OK ||
+    } else if (tr_cli_state_dir(file->options.name, true, state_dir, sizeof state_dir, &err) !=
+                   TR_OK ||
                drop_all(file, state_dir, &err) != TR_OK) {
         code = tr_cli_error(&err);
     }

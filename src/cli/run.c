@@ -49,9 +49,8 @@ static int run_file(const struct tr_pipeline_file *file, bool show_progress, boo
     (void)snprintf(context, sizeof context, "pipeline=%s", file->options.name);
     tr_log_set_context(context);
     tr_pipeline_file_log_notes(file);
-    struct tr_run_options options = {.state_dir = state_dir,
-                                     .show_progress = show_progress,
-                                     .until_caught_up = until_caught_up};
+    struct tr_run_options options = {
+        .state_dir = state_dir, .show_progress = show_progress, .until_caught_up = until_caught_up};
     struct tr_engine *engine;
     if (tr_engine_open(file, &options, &engine, &err) != TR_OK) {
         log_failure(&err);

@@ -36,7 +36,8 @@ static void print_one(const json_t *status)
     printf("  events %.0f  lag %.3f s  latency %.3f s  behind %.0f bytes\n",
            number(status, "events_read"), number(status, "lag_seconds"),
            number(status, "latency_seconds"), number(status, "bytes_behind"));
-    printf("  position %s  checkpoints %.0f", text(status, "position"), number(status, "checkpoints"));
+    printf("  position %s  checkpoints %.0f", text(status, "position"),
+           number(status, "checkpoints"));
     const json_t *age = json_object_get(status, "checkpoint_age_seconds");
     if (json_is_number(age))
         printf(" (last %.1f s ago)", json_number_value(age));
@@ -44,15 +45,18 @@ static void print_one(const json_t *status)
     const json_t *snapshot = json_object_get(status, "snapshot");
     if (json_is_true(json_object_get(snapshot, "running")))
         printf("  snapshot: tables %.0f/%.0f, rows %.0f of about %.0f\n",
-               number(snapshot, "tables_done"), number(snapshot, "tables"), number(snapshot, "rows"),
-               number(snapshot, "rows_estimate"));
+               number(snapshot, "tables_done"), number(snapshot, "tables"),
+               number(snapshot, "rows"), number(snapshot, "rows_estimate"));
     size_t i;
     json_t *table;
-    json_array_foreach (json_object_get(status, "tables"), i, table) {
+    json_array_foreach(json_object_get(status, "tables"), i, table)
+    {
         if (i == 0)
-            printf("  %-32s %10s %10s %10s %10s\n", "table", "copied", "inserts", "updates", "deletes");
-        printf("  %-32s %10.0f %10.0f %10.0f %10.0f\n", text(table, "source"), number(table, "reads"),
-               number(table, "creates"), number(table, "updates"), number(table, "deletes"));
+            printf("  %-32s %10s %10s %10s %10s\n", "table", "copied", "inserts", "updates",
+                   "deletes");
+        printf("  %-32s %10.0f %10.0f %10.0f %10.0f\n", text(table, "source"),
+               number(table, "reads"), number(table, "creates"), number(table, "updates"),
+               number(table, "deletes"));
     }
     const json_t *error = json_object_get(status, "last_error");
     if (json_is_object(error))
@@ -93,8 +97,8 @@ static int status_all(bool as_json)
         (void)snprintf(path, sizeof path, "%s/%s", root, entries[i]->d_name);
         if (entries[i]->d_name[0] != '.' && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
             if (ask(entries[i]->d_name, "status", &status, &err) != TR_OK)
-                status = json_pack("{s:s,s:s}", "pipeline", entries[i]->d_name, "state",
-                                   "not running");
+                status =
+                    json_pack("{s:s,s:s}", "pipeline", entries[i]->d_name, "state", "not running");
             shown++;
             if (!as_json && json_object_get(status, "pid") == NULL)
                 printf("%s  not running\n", entries[i]->d_name);

@@ -59,8 +59,8 @@ static void on_progress(void *context, const struct tr_table_id *target, uint64_
     const struct output *output = context;
     char name[NAME_BYTES];
     if (output->progress)
-        fprintf(stderr, "\r\033[K%s  %" PRIu64 " rows", tr_table_id_format(target, name, sizeof name),
-                source_rows);
+        fprintf(stderr, "\r\033[K%s  %" PRIu64 " rows",
+                tr_table_id_format(target, name, sizeof name), source_rows);
 }
 
 static void on_row(void *context, const struct tr_verify_table *table,
@@ -69,9 +69,9 @@ static void on_row(void *context, const struct tr_verify_table *table,
     struct output *output = context;
     char name[NAME_BYTES];
     if (output->tables != NULL) {
-        json_array_append_new(output->rows, json_pack("{s:s,s:s,s:s}", "kind",
-                                                      tr_verify_row_kind_name(row->kind), "key",
-                                                      row->key, "columns", row->columns));
+        json_array_append_new(output->rows,
+                              json_pack("{s:s,s:s,s:s}", "kind", tr_verify_row_kind_name(row->kind),
+                                        "key", row->key, "columns", row->columns));
         return;
     }
     wipe_progress(output);
@@ -88,11 +88,12 @@ static json_t *table_json(const struct tr_verify_table *table, json_t *rows)
         const struct tr_verify_range *range = &table->ranges[i];
         (void)snprintf(a, sizeof a, "%016" PRIx64, range->source_checksum);
         (void)snprintf(b, sizeof b, "%016" PRIx64, range->sink_checksum);
-        json_array_append_new(
-            ranges, json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "first_key", range->first_key,
-                              "last_key", range->last_key, "source_rows",
-                              (json_int_t)range->source_rows, "sink_rows", (json_int_t)range->sink_rows,
-                              "source_checksum", a, "sink_checksum", b, "equal", (int)range->equal));
+        json_array_append_new(ranges,
+                              json_pack("{s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "first_key",
+                                        range->first_key, "last_key", range->last_key,
+                                        "source_rows", (json_int_t)range->source_rows, "sink_rows",
+                                        (json_int_t)range->sink_rows, "source_checksum", a,
+                                        "sink_checksum", b, "equal", (int)range->equal));
     }
     (void)snprintf(a, sizeof a, "%016" PRIx64, table->source_checksum);
     (void)snprintf(b, sizeof b, "%016" PRIx64, table->sink_checksum);
@@ -143,7 +144,8 @@ static void on_table(void *context, const struct tr_verify_table *table)
         return;
     }
     wipe_progress(output);
-    printf("%-9s %s -> %s  %" PRIu64 " and %" PRIu64 " rows in %zu range%s, checksum %016" PRIx64 "\n",
+    printf("%-9s %s -> %s  %" PRIu64 " and %" PRIu64 " rows in %zu range%s, checksum %016" PRIx64
+           "\n",
            table->equal ? "equal" : "DIFFERENT",
            tr_table_id_format(table->source, source, sizeof source),
            tr_table_id_format(table->target, target, sizeof target), table->source_rows,
@@ -157,13 +159,12 @@ static void print_result(const struct tr_verify_result *result, struct output *o
                          const char *name)
 {
     if (output->tables != NULL) {
-        json_t *all = json_pack("{s:s,s:b,s:i,s:i,s:I,s:I,s:I,s:b,s:o}", "pipeline", name, "equal",
-                                (int)result->equal, "tables_compared", (int)result->table_count,
-                                "tables_different", (int)result->unequal_table_count, "source_rows",
-                                (json_int_t)result->source_rows, "sink_rows",
-                                (json_int_t)result->sink_rows, "bytes_behind",
-                                (json_int_t)result->behind, "sink_stood_still",
-                                (int)result->sink_stood_still, "tables", output->tables);
+        json_t *all = json_pack(
+            "{s:s,s:b,s:i,s:i,s:I,s:I,s:I,s:b,s:o}", "pipeline", name, "equal", (int)result->equal,
+            "tables_compared", (int)result->table_count, "tables_different",
+            (int)result->unequal_table_count, "source_rows", (json_int_t)result->source_rows,
+            "sink_rows", (json_int_t)result->sink_rows, "bytes_behind", (json_int_t)result->behind,
+            "sink_stood_still", (int)result->sink_stood_still, "tables", output->tables);
         json_dumpf(all, stdout, JSON_INDENT(2));
         printf("\n");
         json_decref(all);
@@ -176,9 +177,10 @@ static void print_result(const struct tr_verify_result *result, struct output *o
         printf("the sides differ: %u of %u table%s\n", result->unequal_table_count,
                result->table_count, result->table_count == 1 ? "" : "s");
     if (!result->equal && result->sink_stood_still)
-        printf("the target stood still meanwhile, %" PRIu64 " bytes of log behind the source: what "
-               "differs may be\nwhat the pipeline has not delivered yet; start it and verify again\n",
-               result->behind);
+        printf(
+            "the target stood still meanwhile, %" PRIu64 " bytes of log behind the source: what "
+            "differs may be\nwhat the pipeline has not delivered yet; start it and verify again\n",
+            result->behind);
 }
 
 static enum tr_status compare(const struct tr_pipeline_file *file,
@@ -191,16 +193,16 @@ static enum tr_status compare(const struct tr_pipeline_file *file,
     void *source = NULL, *sink = NULL;
     enum tr_status status =
         tr_cli_state_dir(file->options.name, false, state_dir, sizeof state_dir, err);
-    struct tr_context context = {.pipeline_name = file->options.name,
-                                 .state_dir = state_dir,
-                                 .checking = true};
+    struct tr_context context = {
+        .pipeline_name = file->options.name, .state_dir = state_dir, .checking = true};
     if (status == TR_OK && (file->source_ops->scan == NULL || sink_config->ops->scan == NULL)) {
         status = tr_fail(err, TR_E_VERIFY_UNSUPPORTED, "a %s sink cannot be read back",
                          sink_config->ops->name);
         (void)tr_hint(err, "verify works from PostgreSQL against PostgreSQL and SQLite");
     }
     if (status == TR_OK)
-        status = tr_router_new(file->routes, file->route_count, file->options.route_mode, &router, err);
+        status =
+            tr_router_new(file->routes, file->route_count, file->options.route_mode, &router, err);
     if (status == TR_OK)
         status = file->source_ops->open(file->source_config, &context, &source, err);
     if (status == TR_OK)
@@ -211,8 +213,8 @@ static enum tr_status compare(const struct tr_pipeline_file *file,
         const struct tr_verify_router verify_router = {route, router};
         const struct tr_verify_output verify_output = {output, on_row, on_table, on_progress,
                                                        is_cancelled};
-        status = tr_verify(&source_side, &sink_side, &verify_router, options, &verify_output, result,
-                           err);
+        status = tr_verify(&source_side, &sink_side, &verify_router, options, &verify_output,
+                           result, err);
     }
     wipe_progress(output);
     file->source_ops->close(source);

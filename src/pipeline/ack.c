@@ -36,8 +36,9 @@ static enum tr_status add(struct tr_ack_record *record, const struct tr_mark *ma
     char *value = strndup(mark->value.ptr == NULL ? "" : mark->value.ptr, mark->value.len);
     if (value == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a mark");
-    struct tr_ack_mark *slot =
-        mark->key.len > 0 && mark->key.ptr[mark->key.len - 1] == '*' ? NULL : find(record, mark->key);
+    struct tr_ack_mark *slot = mark->key.len > 0 && mark->key.ptr[mark->key.len - 1] == '*'
+                                   ? NULL
+                                   : find(record, mark->key);
     if (slot != NULL) {
         free(slot->value);
         slot->value = value;

@@ -1,8 +1,8 @@
 /* One attempt of a pipeline: open, recover the position, snapshot, stream, drain, close.
  *
  *   opening → (snapshot readers run → their batches durable → checkpoint) → streaming → draining
- * A failure anywhere leads to `leave`: everything is interrupted, joined and closed, and what was not
- * durable is read again by the next attempt. */
+ * A failure anywhere leads to `leave`: everything is interrupted, joined and closed, and what was
+ * not durable is read again by the next attempt. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,8 +42,8 @@ static enum tr_status open_branches(struct tr_engine *engine, const struct tr_co
 }
 
 /* A sink that holds the position wins over the checkpoint: it is what the rows say. TR_END:
- * in this configuration the sink keeps no position. Several sinks share the checkpoint, which is the
- * frontier over all of them. */
+ * in this configuration the sink keeps no position. Several sinks share the checkpoint, which is
+ * the frontier over all of them. */
 static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
 {
     tr_state_clear(&engine->state);
@@ -60,9 +60,10 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
         status = branch->ops->load_marks(branch->sink, &marks, err);
         if (status == TR_OK && engine->branch_count > 1) {
             /* it may be ahead of the frontier over all sinks, and would get rows twice */
-            status = tr_fail(err, TR_E_CAPABILITY,
-                             "a %s sink that holds the position cannot share a pipeline with others",
-                             branch->ops->name);
+            status =
+                tr_fail(err, TR_E_CAPABILITY,
+                        "a %s sink that holds the position cannot share a pipeline with others",
+                        branch->ops->name);
             (void)tr_hint(err, "give each such sink a pipeline file of its own, with its own "
                                "pipeline.name");
         }
@@ -75,8 +76,9 @@ static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
             status = tr_fail(err, TR_E_POSITION_MISMATCH,
                              "the checkpoint has a position, but the %s sink has none",
                              branch->ops->name);
-            (void)tr_hint(err, "bring the target back as it was; or start over with a new copy: "
-                               "tailrace drop %s, then tailrace run %s",
+            (void)tr_hint(err,
+                          "bring the target back as it was; or start over with a new copy: "
+                          "tailrace drop %s, then tailrace run %s",
                           engine->file->path, engine->file->path);
         }
         if (status == TR_OK)
@@ -157,9 +159,8 @@ static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
 enum tr_status tr_engine_checkpoint(struct tr_engine *engine, bool now, struct tr_error *err)
 {
     int64_t now_us = tr_clock_mono_us();
-    if (!engine->state_dirty ||
-        (!now && now_us - engine->checkpoint_last_us <
-                     engine->file->options.checkpoint_interval_ms * 1000))
+    if (!engine->state_dirty || (!now && now_us - engine->checkpoint_last_us <
+                                             engine->file->options.checkpoint_interval_ms * 1000))
         return TR_OK;
     (void)TR_FAILPOINT("engine.before_checkpoint");
     engine->checkpoint_last_us = now_us;
@@ -243,7 +244,8 @@ static bool drained(struct tr_engine *engine)
 }
 
 /* With the readers at rest: waits until every branch is durable up to its last COMMIT. */
-static enum tr_status settle_all(struct tr_engine *engine, int64_t deadline_ms, struct tr_error *err)
+static enum tr_status settle_all(struct tr_engine *engine, int64_t deadline_ms,
+                                 struct tr_error *err)
 {
     int64_t report_us = 0;
     atomic_store(&engine->force_flush, true);
@@ -266,7 +268,8 @@ static enum tr_status settle_all(struct tr_engine *engine, int64_t deadline_ms, 
         }
     }
     atomic_store(&engine->force_flush, false);
-    if (tr_engine_failed(engine)) { /* a reader that failed as it ended, with nothing left to drain */
+    if (tr_engine_failed(
+            engine)) { /* a reader that failed as it ended, with nothing left to drain */
         *err = engine->failure;
         return TR_FAIL;
     }
@@ -321,6 +324,10 @@ static enum tr_status snapshot_phase(struct tr_engine *engine, struct tr_error *
         }
         if (settle_all(engine, 0, err) != TR_OK)
             return TR_FAIL;
+        for (unsigned i = 0; i < engine->reader_count; i++) {
+            if (!tr_ack_empty(&engine->readers[i].acks))
+                return tr_fail(err, TR_E_INTERNAL, "a part of the snapshot was not delivered");
+        }
         tr_log(TR_LOG_INFO, "the snapshot is complete and durable", "events=%llu",
                (unsigned long long)atomic_load(&engine->events_read));
     }

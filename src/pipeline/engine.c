@@ -9,8 +9,9 @@
 #include "control/control.h"
 #include "pipeline/engine.h"
 
-/* exponential-delay goes on for ever once the pipeline has delivered something in this process. One that
- * never has is more likely misconfigured than unlucky: it gives up after this many attempts. */
+/* exponential-delay goes on for ever once the pipeline has delivered something in this process. One
+ * that never has is more likely misconfigured than unlucky: it gives up after this many attempts.
+ */
 #define STARTUP_ATTEMPTS_MAX 5
 
 struct tr_metric tr_metric_events_read = {.name = "tailrace_events_read_total",
@@ -73,7 +74,8 @@ static json_t *savepoint(struct tr_engine *engine)
     /* the newest saved generation: what is in it is durable and acknowledged */
     enum tr_status status = tr_checkpoint_file_ops.load(engine->store, &state, &err);
     if (status == TR_OK)
-        status = tr_checkpoint_file_ops.savepoint(engine->store, &state, NULL, path, sizeof path, &err);
+        status =
+            tr_checkpoint_file_ops.savepoint(engine->store, &state, NULL, path, sizeof path, &err);
     tr_state_free(&state);
     if (status == TR_FAIL)
         return tr_control_refuse_error(&err);
@@ -117,9 +119,9 @@ enum tr_status tr_engine_open(const struct tr_pipeline_file *file,
                               const struct tr_run_options *options, struct tr_engine **out,
                               struct tr_error *err)
 {
-    struct tr_metric *const metrics[] = {&tr_metric_events_read,  &tr_metric_bytes_read,
+    struct tr_metric *const metrics[] = {&tr_metric_events_read,    &tr_metric_bytes_read,
                                          &tr_metric_events_written, &tr_metric_checkpoints,
-                                         &tr_metric_restarts,     &tr_metric_errors};
+                                         &tr_metric_restarts,       &tr_metric_errors};
     for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
         tr_metric_register(metrics[i]);
     struct tr_engine *engine = calloc(1, sizeof *engine);
@@ -136,7 +138,8 @@ enum tr_status tr_engine_open(const struct tr_pipeline_file *file,
     if (tr_checkpoint_file_ops.open(options->state_dir, file->options.name,
                                     (unsigned)file->options.checkpoint_keep, &engine->store,
                                     err) != TR_OK ||
-        tr_control_server_start(options->state_dir, command, engine, &engine->control, err) != TR_OK) {
+        tr_control_server_start(options->state_dir, command, engine, &engine->control, err) !=
+            TR_OK) {
         tr_engine_close(engine);
         return TR_FAIL;
     }

@@ -7,16 +7,16 @@
  *             hand it to every branch's writer through a ring of their own.
  *   writers   one per branch (sink): drain their rings in turn, route, apply schema changes, write,
  *             flush, and report what is durable.
- * Ownership of a batch: pool → reader → (refs = branches) writers → pool. A batch goes back when write
- * has returned; what waits for durability is only its ack record.
- * A chunk of the snapshot may span several batches, and only its end is a COMMIT. Chunks of two readers
- * must not mix in a sink, or the COMMIT of one would make half of the other durable without its mark:
- * a writer stays with a snapshot ring until a batch ends with a COMMIT. So that it cannot wait for a
- * batch that nobody has free, each snapshot reader has a quota of the pool; and with several branches,
- * which could wait for each other crosswise, there is one snapshot reader.
- * Acknowledgement: a batch with COMMIT events has one ack record holding their merged marks. When every
- * branch is durable past it, and every earlier record of the same reader is done, its marks enter the
- * state; then checkpoint.save; then source.acknowledge. Never in another order. */
+ * Ownership of a batch: pool → reader → (refs = branches) writers → pool. A batch goes back when
+ * write has returned; what waits for durability is only its ack record. A chunk of the snapshot may
+ * span several batches, and only its end is a COMMIT. Chunks of two readers must not mix in a sink,
+ * or the COMMIT of one would make half of the other durable without its mark: a writer stays with a
+ * snapshot ring until a batch ends with a COMMIT. So that it cannot wait for a batch that nobody
+ * has free, each snapshot reader has a quota of the pool; and with several branches, which could
+ * wait for each other crosswise, there is one snapshot reader. Acknowledgement: a batch with COMMIT
+ * events has one ack record holding their merged marks. When every branch is durable past it, and
+ * every earlier record of the same reader is done, its marks enter the state; then checkpoint.save;
+ * then source.acknowledge. Never in another order. */
 #ifndef TR_PIPELINE_ENGINE_H
 #define TR_PIPELINE_ENGINE_H
 
@@ -38,7 +38,8 @@
 #define TR_BRANCHES_MAX 16
 #define TR_POOL_BATCHES_MIN 4
 #define TR_POOL_BATCHES_MAX 256
-/* What one full batch costs: its arena's target, its event slots, and the slack of one large row. */
+/* What one full batch costs: its arena's target, its event slots, and the slack of one large row.
+ */
 #define TR_BATCH_COST_BYTES (TR_BATCH_BYTES_TARGET + TR_BATCH_EVENTS_MAX * sizeof(struct tr_event))
 #define TR_TABLE_STATS_MAX 16384
 #define TR_TARGET_CACHE_SLOTS 1024
@@ -60,7 +61,8 @@ struct tr_batch_pool {
     unsigned free_count, total;
     struct tr_bell bell; /* rung when a batch comes back */
 };
-enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count, struct tr_error *err);
+enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count,
+                                  struct tr_error *err);
 void tr_batch_pool_free(struct tr_batch_pool *pool);
 struct tr_batch *tr_batch_pool_take(struct tr_batch_pool *pool); /* NULL: none free */
 void tr_batch_pool_give(struct tr_batch_pool *pool, struct tr_batch *batch);
@@ -70,13 +72,13 @@ struct tr_ack_mark {
     char *key, *value;
 };
 struct tr_ack_record {
-    struct tr_ack_record *next;    /* per reader, oldest first */
-    _Atomic uint32_t pending;      /* branches that are not durable past it yet */
+    struct tr_ack_record *next; /* per reader, oldest first */
+    _Atomic uint32_t pending;   /* branches that are not durable past it yet */
     uint32_t mark_count, mark_capacity;
     struct tr_ack_mark *marks;
-    int64_t commit_ts_us;          /* newest commit time in it, for lag */
+    int64_t commit_ts_us; /* newest commit time in it, for lag */
     int64_t recv_ts_us;
-    bool idle;                     /* only positions */
+    bool idle; /* only positions */
 };
 struct tr_ack_list { /* one reader's records; the reader appends, the control thread takes */
     pthread_mutex_t lock;
@@ -99,13 +101,14 @@ struct tr_table_stats { /* per target table; lives as long as the engine */
     char *source_name, *target_name;
     _Atomic uint64_t reads, creates, updates, deletes, truncates, schema_changes;
 };
-struct tr_target { /* what one source table version becomes in a branch */
-    const struct tr_table *table;      /* the target's ID; columns the sink shall see */
-    const uint16_t *source_columns;    /* projection: index in the source table per column; NULL: all */
+struct tr_target {                /* what one source table version becomes in a branch */
+    const struct tr_table *table; /* the target's ID; columns the sink shall see */
+    const uint16_t
+        *source_columns; /* projection: index in the source table per column; NULL: all */
     struct tr_table_stats *stats;
 };
-struct tr_target_entry { /* cached by source table pointer */
-    const struct tr_table *source;     /* reference held */
+struct tr_target_entry {           /* cached by source table pointer */
+    const struct tr_table *source; /* reference held */
     uint32_t target_count;
     struct tr_target targets[TR_ROUTE_TARGETS_MAX];
 };
@@ -136,7 +139,7 @@ struct tr_branch {
     struct tr_bell bell; /* rung when a ring got something, or a flush is asked for */
     /* the writer thread's own */
     unsigned ring_turn;
-    int ring_held;  /* the snapshot ring whose chunk has begun, -1 none; see writer.c */
+    int ring_held;   /* the snapshot ring whose chunk has begun, -1 none; see writer.c */
     bool discarding; /* a chunk was cut off by a stop: nothing more may become durable */
     uint64_t seq_next, seq_commit, seq_durable;
     int64_t undurable_since_us;
@@ -165,8 +168,8 @@ struct tr_reader {
     pthread_t thread;
     bool thread_started;
     _Atomic bool ended;
-    unsigned quota;               /* batches it may have out at once */
-    _Atomic unsigned out;         /* handed on and not yet back in the pool */
+    unsigned quota;       /* batches it may have out at once */
+    _Atomic unsigned out; /* handed on and not yet back in the pool */
     struct tr_ack_list acks;
 };
 struct tr_engine {
@@ -181,19 +184,19 @@ struct tr_engine {
     struct tr_reader readers[TR_READERS_MAX];
     unsigned reader_count;
     struct tr_batch_pool pool;
-    struct tr_bell bell; /* the control thread's */
+    struct tr_bell bell;   /* the control thread's */
     struct tr_state state; /* merged marks of what is durable */
     bool state_dirty;
     int64_t checkpoint_last_us;
-    _Atomic int stop_requests;  /* 1 drain, 2 at once */
-    _Atomic bool abandon;       /* readers and writers leave as soon as they can */
-    _Atomic bool stop_reading;  /* readers end; writers drain */
-    _Atomic bool force_flush;   /* writers make durable what they have */
+    _Atomic int stop_requests; /* 1 drain, 2 at once */
+    _Atomic bool abandon;      /* readers and writers leave as soon as they can */
+    _Atomic bool stop_reading; /* readers end; writers drain */
+    _Atomic bool force_flush;  /* writers make durable what they have */
     _Atomic bool paused;
-    uint64_t stop_position;     /* until_caught_up: 0 = not asked for */
-    bool progressed;            /* this attempt made something durable */
-    _Atomic int phase; /* enum tr_phase */
-    pthread_mutex_t lock; /* guards failure, last_error, stats list */
+    uint64_t stop_position; /* until_caught_up: 0 = not asked for */
+    bool progressed;        /* this attempt made something durable */
+    _Atomic int phase;      /* enum tr_phase */
+    pthread_mutex_t lock;   /* guards failure, last_error, stats list */
     bool failed;
     struct tr_error failure;    /* first failure of this attempt */
     struct tr_error last_error; /* of an earlier attempt, for status */
@@ -223,14 +226,16 @@ enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table
                                  struct tr_target_entry **out, struct tr_error *err);
 void tr_branch_targets_clear(struct tr_branch *branch);
 bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_table_id *target);
-/* What the target has, when that is not what the source has; only the names matter. NULL: not pinned.
- * Pinning replaces an earlier pin. Both empty the cache of targets. */
-const struct tr_table *tr_branch_pinned(const struct tr_branch *branch, const struct tr_table_id *id);
+/* What the target has, when that is not what the source has; only the names matter. NULL: not
+ * pinned. Pinning replaces an earlier pin. Both empty the cache of targets. */
+const struct tr_table *tr_branch_pinned(const struct tr_branch *branch,
+                                        const struct tr_table_id *id);
 enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table_id *id,
                              const struct tr_column *columns, uint16_t column_count,
                              struct tr_error *err);
 void tr_branch_unpin(struct tr_branch *branch, const struct tr_table_id *id);
-/* reload.c: makes and empties every target of the captured tables, durably, before anything is copied */
+/* reload.c: makes and empties every target of the captured tables, durably, before anything is
+ * copied */
 enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err);
 /* schema.c: one SCHEMA event for one branch */
 enum tr_status tr_branch_schema(struct tr_branch *branch, const struct tr_event *event,

@@ -7,13 +7,14 @@
 #include "config/pipeline_file.h"
 
 struct tr_run_options {
-    const char *state_dir;  /* this pipeline's own folder, exists */
-    bool show_progress;     /* a progress line on standard error */
-    bool until_caught_up;   /* end when the position reaches the log's end as it was at the start */
+    const char *state_dir; /* this pipeline's own folder, exists */
+    bool show_progress;    /* a progress line on standard error */
+    bool until_caught_up;  /* end when the position reaches the log's end as it was at the start */
 };
 
-/* What `tailrace drop` leaves in a sink that holds positions, in place of them: "this pipeline filled
- * these tables". The next run empties them before it copies, so that rows deleted meanwhile do not stay. */
+/* What `tailrace drop` leaves in a sink that holds positions, in place of them: "this pipeline
+ * filled these tables". The next run empties them before it copies, so that rows deleted meanwhile
+ * do not stay. */
 #define TR_MARK_RELOAD "reload"
 
 struct tr_engine;

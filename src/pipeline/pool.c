@@ -1,7 +1,8 @@
 /* The fixed pool of batches that bounds the pipeline's memory. Any thread. */
 #include "pipeline/engine.h"
 
-enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count, struct tr_error *err)
+enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count,
+                                  struct tr_error *err)
 {
     *pool = (struct tr_batch_pool){0};
     (void)pthread_mutex_init(&pool->lock, NULL);

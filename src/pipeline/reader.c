@@ -1,7 +1,8 @@
 /* Reader threads: free batch → source → ring of every branch.
  *
  * A reader never drops a batch: the rings hold as many entries as the pool has batches, so a push
- * cannot fail. A snapshot reader has at most its share of the pool out. With no free batch the stream reader only keeps the source's connection alive. */
+ * cannot fail. A snapshot reader has at most its share of the pool out. With no free batch the
+ * stream reader only keeps the source's connection alive. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "pipeline/engine.h"
@@ -42,7 +43,8 @@ static struct tr_batch *next_batch(struct tr_reader *reader)
     return NULL;
 }
 
-static enum tr_status hand_on(struct tr_reader *reader, struct tr_batch *batch, struct tr_error *err)
+static enum tr_status hand_on(struct tr_reader *reader, struct tr_batch *batch,
+                              struct tr_error *err)
 {
     struct tr_engine *engine = reader->engine;
     struct tr_ack_record *record;
@@ -88,8 +90,9 @@ static void *reader_main(void *arg)
         if (batch == NULL && (batch = next_batch(reader)) == NULL)
             break;
         enum tr_status status =
-            reader->stream ? ops->read(engine->source, batch, READ_TIMEOUT_MS, &err)
-                           : ops->snapshot(engine->source, reader->index, batch, READ_TIMEOUT_MS, &err);
+            reader->stream
+                ? ops->read(engine->source, batch, READ_TIMEOUT_MS, &err)
+                : ops->snapshot(engine->source, reader->index, batch, READ_TIMEOUT_MS, &err);
         if (status == TR_FAIL) {
             if (!must_end(engine))
                 tr_engine_fail(engine, &err);

@@ -1,6 +1,6 @@
-/* After `tailrace drop`: the target still has the rows of the run before. They are emptied, all at once
- * and durably, before the first chunk is copied. A crash in between finds the reload mark again. Control
- * thread, before the writer thread starts. */
+/* After `tailrace drop`: the target still has the rows of the run before. They are emptied, all at
+ * once and durably, before the first chunk is copied. A crash in between finds the reload mark
+ * again. Control thread, before the writer thread starts. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -58,7 +58,8 @@ enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err)
     enum tr_status status = scan->list(engine->source, reload_table, &reload, err);
     if (status == TR_FAIL || reload.status == TR_FAIL)
         return TR_FAIL;
-    struct tr_event commit = {.op = TR_OP_COMMIT, .seq = branch->seq_next++, .flags = TR_EV_SNAPSHOT};
+    struct tr_event commit = {
+        .op = TR_OP_COMMIT, .seq = branch->seq_next++, .flags = TR_EV_SNAPSHOT};
     branch->seq_commit = commit.seq;
     if (branch->ops->write(branch->writer, &commit, 1, err) != TR_OK)
         return TR_FAIL;

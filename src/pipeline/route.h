@@ -1,4 +1,5 @@
-/* Routes: source table ID → the sink's table IDs. Pure; immutable after tr_router_new, any thread. */
+/* Routes: source table ID → the sink's table IDs. Pure; immutable after tr_router_new, any thread.
+ */
 #ifndef TR_PIPELINE_ROUTE_H
 #define TR_PIPELINE_ROUTE_H
 
@@ -16,7 +17,8 @@ struct tr_route_result {
     char text[TR_ROUTE_TARGETS_MAX][TR_ROUTE_TEXT_BYTES_MAX];
 };
 
-/* route_mode: 0 ALL_MATCH, every matching rule gives a target; 1 FIRST_MATCH. `rules` must outlive it. */
+/* route_mode: 0 ALL_MATCH, every matching rule gives a target; 1 FIRST_MATCH. `rules` must outlive
+ * it. */
 enum tr_status tr_router_new(const struct tr_route_rule *rules, size_t rule_count, int route_mode,
                              struct tr_router **out, struct tr_error *err) TR_WARN_UNUSED;
 /* sink-table is `table`, `schema.table` or `namespace.schema.table`; absent parts are the source's.

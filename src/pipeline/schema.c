@@ -5,12 +5,11 @@
  *   evolve      every change is applied as it is; a failure stops the pipeline
  *   try_evolve  as evolve, but a change that the target cannot take is logged, and from then on the
  *               rows carry only the columns that the target has
- *   lenient     nothing is taken away from the target: a dropped column stays and becomes nullable, a
- *               renamed one stays too and the new name is added; tables are not dropped
- *   ignore      nothing is applied; rows carry only the columns that the target has
- * A change kind that the sink's list leaves out is treated as under `ignore`.
- * Tables that share a target never take columns or rows away from each other: for them drop, rename
- * and truncate are handled as under lenient. */
+ *   lenient     nothing is taken away from the target: a dropped column stays and becomes nullable,
+ * a renamed one stays too and the new name is added; tables are not dropped ignore      nothing is
+ * applied; rows carry only the columns that the target has A change kind that the sink's list
+ * leaves out is treated as under `ignore`. Tables that share a target never take columns or rows
+ * away from each other: for them drop, rename and truncate are handled as under lenient. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,9 +65,10 @@ static bool is_lenient(const struct tr_branch *branch, const struct tr_table *ta
            tr_branch_target_is_shared(branch, &target->id);
 }
 
-/* A change as the target gets it. `columns` describe the table after the change for the sink: the new
- * columns, and behind them old ones that stay. `target` is what the target's table has, followed item by
- * item; where it lacks a column of the source, rows are projected onto it (a pin). */
+/* A change as the target gets it. `columns` describe the table after the change for the sink: the
+ * new columns, and behind them old ones that stay. `target` is what the target's table has,
+ * followed item by item; where it lacks a column of the source, rows are projected onto it (a pin).
+ */
 struct narrowing {
     const struct tr_table *before, *after; /* the source's columns under the target's ID */
     struct tr_column *columns;
@@ -120,7 +120,8 @@ static void narrow_drop(struct narrowing *narrowing, struct tr_alter_item item, 
     int at = target_column(narrowing, name), same_name = tr_table_column(narrowing->after, name);
     if (at < 0)
         return;
-    if (keep && same_name >= 0) { /* dropped and made anew under its name: the target's changes type */
+    if (keep &&
+        same_name >= 0) { /* dropped and made anew under its name: the target's changes type */
         add_item(narrowing, TR_ALTER_COLUMN_TYPE, item.before_index, (uint16_t)same_name);
     } else if (keep) {
         keep_column(narrowing, item.before_index);
@@ -146,7 +147,8 @@ static void narrow_rename(struct narrowing *narrowing, struct tr_alter_item item
     target_add(narrowing, renamed);
 }
 
-static void narrow(struct narrowing *narrowing, struct tr_alter_item item, bool included, bool lenient)
+static void narrow(struct narrowing *narrowing, struct tr_alter_item item, bool included,
+                   bool lenient)
 {
     switch (item.kind) {
     case TR_ALTER_DROP_COLUMN:
@@ -157,9 +159,11 @@ static void narrow(struct narrowing *narrowing, struct tr_alter_item item, bool 
             narrow_rename(narrowing, item, lenient);
         return;
     case TR_ALTER_ADD_COLUMN:
-        /* one that has the name already was told as a change of type, or comes again after a crash */
-        if (included && (!lenient || target_column(narrowing,
-                                                   narrowing->after->columns[item.after_index].name) < 0)) {
+        /* one that has the name already was told as a change of type, or comes again after a crash
+         */
+        if (included &&
+            (!lenient ||
+             target_column(narrowing, narrowing->after->columns[item.after_index].name) < 0)) {
             add_item(narrowing, item.kind, item.before_index, item.after_index);
             target_add(narrowing, &narrowing->after->columns[item.after_index]);
         }
@@ -183,7 +187,8 @@ static enum tr_status settle_pin(struct tr_branch *branch, const struct narrowin
     const struct tr_table *after = narrowing->after;
     for (uint16_t i = 0; i < after->column_count; i++) {
         if (target_column(narrowing, after->columns[i].name) < 0)
-            return tr_branch_pin(branch, &after->id, narrowing->target, narrowing->target_count, err);
+            return tr_branch_pin(branch, &after->id, narrowing->target, narrowing->target_count,
+                                 err);
     }
     if (tr_branch_pinned(branch, &after->id) != NULL)
         tr_branch_unpin(branch, &after->id);
@@ -207,14 +212,14 @@ static enum tr_status alter(struct tr_branch *branch, const struct tr_event *eve
     known = tr_table_ref(pinned == NULL ? before : pinned);
     lenient = is_lenient(branch, after);
     size_t most = (size_t)before->column_count + after->column_count + known->column_count + 1;
-    narrowing = (struct narrowing){.before = before,
-                                   .after = after,
-                                   .columns = malloc(most * sizeof(struct tr_column)),
-                                   .column_count = after->column_count,
-                                   .items = malloc(((size_t)change->item_count * 2 + 1) *
-                                                   sizeof(struct tr_alter_item)),
-                                   .target = malloc(most * sizeof(struct tr_column)),
-                                   .target_count = known->column_count};
+    narrowing = (struct narrowing){
+        .before = before,
+        .after = after,
+        .columns = malloc(most * sizeof(struct tr_column)),
+        .column_count = after->column_count,
+        .items = malloc(((size_t)change->item_count * 2 + 1) * sizeof(struct tr_alter_item)),
+        .target = malloc(most * sizeof(struct tr_column)),
+        .target_count = known->column_count};
     if (narrowing.columns == NULL || narrowing.items == NULL || narrowing.target == NULL) {
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a schema change");
         goto cleanup;

@@ -1,5 +1,6 @@
 /* What the pipeline tells of itself: JSON for `status`, Prometheus text for metrics, a line for the
- * terminal. Status and metrics run on the control server's thread, the line on the control thread. */
+ * terminal. Status and metrics run on the control server's thread, the line on the control thread.
+ */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,8 +50,8 @@ static json_t *tables_json(struct tr_engine *engine)
         json_array_append_new(
             tables,
             json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "source", stats->source_name, "target",
-                      stats->target_name, "reads", (json_int_t)atomic_load(&stats->reads), "creates",
-                      (json_int_t)atomic_load(&stats->creates), "updates",
+                      stats->target_name, "reads", (json_int_t)atomic_load(&stats->reads),
+                      "creates", (json_int_t)atomic_load(&stats->creates), "updates",
                       (json_int_t)atomic_load(&stats->updates), "deletes",
                       (json_int_t)atomic_load(&stats->deletes), "truncates",
                       (json_int_t)atomic_load(&stats->truncates), "schema_changes",
@@ -87,13 +88,13 @@ json_t *tr_engine_status_json(struct tr_engine *engine)
     json_object_set_new(status, "last_event_age_seconds",
                         last_event_us == 0 ? json_null()
                                            : json_real((double)(now_us - last_event_us) / 1e6));
-    json_object_set_new(
-        status, "snapshot",
-        json_pack("{s:b,s:I,s:I,s:i,s:i}", "running", (int)progress.snapshot_running, "rows",
-                  (json_int_t)progress.snapshot_rows, "rows_estimate",
-                  (json_int_t)progress.snapshot_rows_total, "tables_done",
-                  (int)progress.snapshot_tables_done, "tables",
-                  (int)progress.snapshot_tables_total));
+    json_object_set_new(status, "snapshot",
+                        json_pack("{s:b,s:I,s:I,s:i,s:i}", "running",
+                                  (int)progress.snapshot_running, "rows",
+                                  (json_int_t)progress.snapshot_rows, "rows_estimate",
+                                  (json_int_t)progress.snapshot_rows_total, "tables_done",
+                                  (int)progress.snapshot_tables_done, "tables",
+                                  (int)progress.snapshot_tables_total));
     json_object_set_new(status, "memory_bound_bytes",
                         json_integer((json_int_t)(engine->pool.total * TR_BATCH_COST_BYTES)));
     (void)pthread_mutex_lock(&engine->lock);
@@ -110,10 +111,12 @@ char *tr_engine_metrics_text(struct tr_engine *engine)
     struct tr_source_progress progress;
     const char *name = engine->file->options.name;
     source_progress(engine, &progress);
-    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL; metric = metric->next) {
-        tr_outbuf_printf(&out, "# HELP %s %s\n# TYPE %s %s\n%s{pipeline=\"%s\"} %lld\n", metric->name,
-                         metric->help, metric->name, metric->kind == TR_COUNTER ? "counter" : "gauge",
-                         metric->name, name, (long long)tr_metric_get(metric));
+    for (const struct tr_metric *metric = tr_metric_first(); metric != NULL;
+         metric = metric->next) {
+        tr_outbuf_printf(&out, "# HELP %s %s\n# TYPE %s %s\n%s{pipeline=\"%s\"} %lld\n",
+                         metric->name, metric->help, metric->name,
+                         metric->kind == TR_COUNTER ? "counter" : "gauge", metric->name, name,
+                         (long long)tr_metric_get(metric));
     }
     const struct {
         const char *name, *help;
@@ -201,16 +204,18 @@ void tr_engine_progress_line(struct tr_engine *engine, bool last)
         if (total > rows && rate > 1)
             (void)snprintf(eta, sizeof eta, "  ETA %.0f s", (double)(total - rows) / rate);
         int percent = total == 0 ? 0 : rows >= total ? 99 : (int)(rows * 100 / total);
-        len = snprintf(line, sizeof line, "\r\033[K%s  snapshot %d%%  tables %u/%u  rows %s  %s/s%s",
-                       engine->file->options.name, percent, progress.snapshot_tables_done,
-                       progress.snapshot_tables_total, grouped(rows, a, sizeof a),
-                       grouped((uint64_t)rate, b, sizeof b), eta);
+        len =
+            snprintf(line, sizeof line, "\r\033[K%s  snapshot %d%%  tables %u/%u  rows %s  %s/s%s",
+                     engine->file->options.name, percent, progress.snapshot_tables_done,
+                     progress.snapshot_tables_total, grouped(rows, a, sizeof a),
+                     grouped((uint64_t)rate, b, sizeof b), eta);
     } else {
         int64_t lag_ms = atomic_load(&engine->lag_us) / 1000;
-        len = snprintf(line, sizeof line, "\r\033[K%s  %s  events %s  %s/s  lag %lld ms  behind %s  %s",
-                       engine->file->options.name, tr_phase_name(phase), grouped(events, a, sizeof a),
-                       grouped((uint64_t)rate, b, sizeof b), (long long)lag_ms,
-                       short_bytes(bytes_behind(&progress), c, sizeof c), progress.position_text);
+        len = snprintf(
+            line, sizeof line, "\r\033[K%s  %s  events %s  %s/s  lag %lld ms  behind %s  %s",
+            engine->file->options.name, tr_phase_name(phase), grouped(events, a, sizeof a),
+            grouped((uint64_t)rate, b, sizeof b), (long long)lag_ms,
+            short_bytes(bytes_behind(&progress), c, sizeof c), progress.position_text);
     }
     if (len > (int)sizeof line - 2)
         len = (int)sizeof line - 2;

@@ -113,7 +113,8 @@ static struct tr_table_stats *stats_for(struct tr_engine *engine, const struct t
     return stats;
 }
 
-const struct tr_table *tr_branch_pinned(const struct tr_branch *branch, const struct tr_table_id *id)
+const struct tr_table *tr_branch_pinned(const struct tr_branch *branch,
+                                        const struct tr_table_id *id)
 {
     for (const struct tr_pinned *pinned = branch->pinned; pinned != NULL; pinned = pinned->next) {
         if (tr_table_id_equal(&pinned->table->id, id))

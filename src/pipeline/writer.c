@@ -48,8 +48,9 @@ static const struct tr_cell *project_cells(struct tr_branch *branch, const struc
 {
     if (cells == NULL)
         return NULL;
-    struct tr_cell *kept = tr_arena_alloc(
-        &branch->arena, ((size_t)target->table->column_count + 1) * sizeof *kept, _Alignof(struct tr_cell));
+    struct tr_cell *kept =
+        tr_arena_alloc(&branch->arena, ((size_t)target->table->column_count + 1) * sizeof *kept,
+                       _Alignof(struct tr_cell));
     for (uint16_t i = 0; kept != NULL && i < target->table->column_count; i++)
         kept[i] = cells[target->source_columns[i]];
     return kept;
@@ -101,7 +102,8 @@ static bool truncate_is_kept(const struct tr_branch *branch, const struct tr_eve
 {
     if (event->flags & TR_EV_TRUNCATE_FOR_RELOAD)
         return true;
-    if (!(branch->config->include_changes & TR_CHG_TRUNCATE_TABLE) || !(branch->ops->caps & TR_CAP_TRUNCATE))
+    if (!(branch->config->include_changes & TR_CHG_TRUNCATE_TABLE) ||
+        !(branch->ops->caps & TR_CAP_TRUNCATE))
         return (branch->ops->caps & TR_CAP_DDL) == 0; /* streams carry it as a record */
     if (tr_branch_target_is_shared(branch, &target->table->id)) {
         tr_log(TR_LOG_WARN, "a truncated table shares its target with others: not truncated there",
@@ -199,9 +201,11 @@ static bool ends_with_commit(const struct tr_batch *batch)
     return batch->event_count > 0 && batch->events[batch->event_count - 1].op == TR_OP_COMMIT;
 }
 
-/* The stop of a reader in the middle of a chunk: what comes from other rings must not be committed
- * together with the half chunk, so nothing is written any more. It is read again after the start. */
-static bool held_ring_was_cut(const struct tr_branch *branch)
+/* The held ring will bring no more. After a stop it may have been cut in the middle of a chunk:
+ * what comes from other rings must not be committed together with the half chunk, so nothing is
+ * written any more, and it is read again after the start. Without a stop the reader had no chunk
+ * left. */
+static bool held_ring_has_ended(const struct tr_branch *branch)
 {
     return branch->ring_held >= 0 &&
            atomic_load(&branch->engine->readers[branch->ring_held].ended) &&
@@ -210,8 +214,8 @@ static bool held_ring_was_cut(const struct tr_branch *branch)
 
 static struct tr_batch *next_batch(struct tr_branch *branch)
 {
-    if (held_ring_was_cut(branch)) {
-        branch->discarding = true;
+    if (held_ring_has_ended(branch)) {
+        branch->discarding = atomic_load(&branch->engine->stop_reading);
         branch->ring_held = -1;
     }
     for (unsigned i = 0; i < TR_READERS_MAX; i++) {

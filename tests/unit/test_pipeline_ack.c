@@ -1,5 +1,5 @@
-/* Property: in whatever order branches become durable, the frontier is monotone, never passes a record
- * that some branch still holds, and ends with every mark applied. */
+/* Property: in whatever order branches become durable, the frontier is monotone, never passes a
+ * record that some branch still holds, and ends with every mark applied. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,7 +100,8 @@ static void deletions_keep_their_place(void **unused)
     struct tr_state state;
     tr_state_init(&state);
     const struct tr_mark before[] = {{tr_slice_of("c/1"), tr_slice_of("done")}};
-    const struct tr_mark wipe[] = {{tr_slice_of("c/*"), {NULL, 0}}, {tr_slice_of("s"), tr_slice_of("done")}};
+    const struct tr_mark wipe[] = {{tr_slice_of("c/*"), {NULL, 0}},
+                                   {tr_slice_of("s"), tr_slice_of("done")}};
     const struct tr_mark after[] = {{tr_slice_of("c/1"), tr_slice_of("again")}};
     assert_int_equal(tr_batch_new(&batch, &err), TR_OK);
     assert_int_equal(tr_batch_commit(batch, before, 1, NULL, &err), TR_OK);
