@@ -37,17 +37,13 @@ static void scan_close(struct tr_scan *scan)
     free(scan);
 }
 
-static void select_list(struct tr_scan *scan, const struct tr_table *table,
-                        const struct tr_pgs_target *target, struct tr_outbuf *sql)
+static void select_list(struct tr_scan *scan, const struct tr_table *table, struct tr_outbuf *sql)
 {
     for (uint16_t i = 0; i < table->column_count; i++) {
-        int at = tr_pgs_target_column(target, table->columns[i].name);
         if (i > 0)
             tr_outbuf_lit(sql, ", ");
         tr_outbuf_lit(sql, "t.");
         tr_pgs_identifier(&scan->link, sql, table->columns[i].name);
-        if (at >= 0 && strcmp(target->columns[at].pretty, "money") == 0)
-            tr_outbuf_lit(sql, "::pg_catalog.numeric");
     }
 }
 
@@ -120,7 +116,7 @@ static enum tr_status start(struct tr_scan *scan, const struct tr_table *table,
     if (key_cells == NULL)
         tr_outbuf_lit(&sql, "COPY (");
     tr_outbuf_lit(&sql, "SELECT ");
-    select_list(scan, table, target, &sql);
+    select_list(scan, table, &sql);
     tr_outbuf_printf(&sql, " FROM %s AS t", target->quoted);
     if (key_cells != NULL) {
         status = start_single(scan, table, target, key_cells, &sql, err);
