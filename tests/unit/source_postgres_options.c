@@ -81,7 +81,8 @@ static void database_of_patterns(void **state)
     struct tr_string_list one = LIST("shop.public.\\.*");
     assert_int_equal(tr_pg_patterns_database(&one, name, sizeof name, &err), TR_OK);
     assert_string_equal(name, "shop");
-    struct tr_string_list several = LIST("public.a, shop.public.order_[0-9]{1,3}", "shop.[a.b|c].x");
+    struct tr_string_list several =
+        LIST("public.a, shop.public.order_[0-9]{1,3}", "shop.[a.b|c].x");
     assert_int_equal(tr_pg_patterns_database(&several, name, sizeof name, &err), TR_OK);
     assert_string_equal(name, "shop");
     struct tr_string_list none = LIST("public.orders", "orders", "[app|web].public.t");
@@ -132,8 +133,8 @@ static void plain_names(void **state)
 {
     (void)state;
     struct plain plain = {""};
-    struct tr_string_list list = LIST("shop.public.orders, public.t_1", "public.\\.*", "lonely",
-                                      "s.a+");
+    struct tr_string_list list =
+        LIST("shop.public.orders, public.t_1", "public.\\.*", "lonely", "s.a+");
     tr_pg_patterns_plain(&list, collect_plain, &plain);
     assert_string_equal(plain.text, "public.orders;public.t_1;");
 }
@@ -240,12 +241,12 @@ static void sqlstates(void **state)
         enum tr_code code;
         enum tr_err_class class;
     } expected[] = {
-        {"08006", TR_E_PG_CONNECT, TR_TRANSIENT},   {"57P01", TR_E_PG_SHUTDOWN, TR_TRANSIENT},
-        {"57P03", TR_E_PG_SHUTDOWN, TR_TRANSIENT},  {"53300", TR_E_PG_BUSY, TR_TRANSIENT},
-        {"40001", TR_E_PG_BUSY, TR_TRANSIENT},      {"55006", TR_E_PG_SLOT_IN_USE, TR_TRANSIENT},
-        {"28P01", TR_E_PG_AUTH, TR_CONFIG},         {"28000", TR_E_PG_AUTH, TR_CONFIG},
-        {"3D000", TR_E_PG_DATABASE, TR_CONFIG},     {"42501", TR_E_PG_PERMISSION, TR_CONFIG},
-        {"08P01", TR_E_PG_PROTOCOL, TR_FATAL},      {"XX000", TR_E_PG_QUERY, TR_FATAL},
+        {"08006", TR_E_PG_CONNECT, TR_TRANSIENT},  {"57P01", TR_E_PG_SHUTDOWN, TR_TRANSIENT},
+        {"57P03", TR_E_PG_SHUTDOWN, TR_TRANSIENT}, {"53300", TR_E_PG_BUSY, TR_TRANSIENT},
+        {"40001", TR_E_PG_BUSY, TR_TRANSIENT},     {"55006", TR_E_PG_SLOT_IN_USE, TR_TRANSIENT},
+        {"28P01", TR_E_PG_AUTH, TR_CONFIG},        {"28000", TR_E_PG_AUTH, TR_CONFIG},
+        {"3D000", TR_E_PG_DATABASE, TR_CONFIG},    {"42501", TR_E_PG_PERMISSION, TR_CONFIG},
+        {"08P01", TR_E_PG_PROTOCOL, TR_FATAL},     {"XX000", TR_E_PG_QUERY, TR_FATAL},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         enum tr_code code = tr_pg_code_of_sqlstate(expected[i].sqlstate);
@@ -272,12 +273,18 @@ static void quoting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_names),     cmocka_unit_test(names_given),
-        cmocka_unit_test(database_of_patterns), cmocka_unit_test(database_chosen),
-        cmocka_unit_test(plain_names),       cmocka_unit_test(matching),
-        cmocka_unit_test(keys_to_conninfo),  cmocka_unit_test(url_to_conninfo),
-        cmocka_unit_test(url_refused),       cmocka_unit_test(url_and_keys),
-        cmocka_unit_test(sqlstates),         cmocka_unit_test(quoting),
+        cmocka_unit_test(default_names),
+        cmocka_unit_test(names_given),
+        cmocka_unit_test(database_of_patterns),
+        cmocka_unit_test(database_chosen),
+        cmocka_unit_test(plain_names),
+        cmocka_unit_test(matching),
+        cmocka_unit_test(keys_to_conninfo),
+        cmocka_unit_test(url_to_conninfo),
+        cmocka_unit_test(url_refused),
+        cmocka_unit_test(url_and_keys),
+        cmocka_unit_test(sqlstates),
+        cmocka_unit_test(quoting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Which attribute a column of a Relation message is, when the catalog is ahead of the log; and defaults
- * that are one plain literal. */
+/* Which attribute a column of a Relation message is, when the catalog is ahead of the log; and
+ * defaults that are one plain literal. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,11 +47,19 @@ static void check(const struct message *sent, const struct tr_pg_attr *catalog,
     tr_table_unref(table);
 }
 
-#define LIVE(number, text, oid) {.attnum = number, .name = text, .type_oid = oid, .typmod = -1}
-#define GONE(number) {.attnum = number, .name = "........pg.dropped........", .dropped = true}
+#define LIVE(number, text, oid)                                                                    \
+    {                                                                                              \
+        .attnum = number, .name = text, .type_oid = oid, .typmod = -1                              \
+    }
+#define GONE(number)                                                                               \
+    {                                                                                              \
+        .attnum = number, .name = "........pg.dropped........", .dropped = true                    \
+    }
 #define WAS(number, text, oid)                                                                     \
-    {.name = text, .source_attnum = number, .source_type_id = oid, .source_type = "x",             \
-     .source_type_base = "x"}
+    {                                                                                              \
+        .name = text, .source_attnum = number, .source_type_id = oid, .source_type = "x",          \
+        .source_type_base = "x"                                                                    \
+    }
 #define SENT (const struct message[])
 #define CATALOG (const struct tr_pg_attr[])
 #define BEFORE (const struct tr_column[])
@@ -60,8 +68,8 @@ static void check(const struct message *sent, const struct tr_pg_attr *catalog,
 static void same(void **state)
 {
     (void)state;
-    check(SENT{{"id", INT4}, {"a", TEXT}, {0}}, CATALOG{LIVE(1, "id", INT4), LIVE(2, "a", TEXT), {0}},
-          NULL, EXPECT{1, 2});
+    check(SENT{{"id", INT4}, {"a", TEXT}, {0}},
+          CATALOG{LIVE(1, "id", INT4), LIVE(2, "a", TEXT), {0}}, NULL, EXPECT{1, 2});
     check(SENT{{"id", INT4}, {"a", TEXT}, {0}},
           CATALOG{LIVE(1, "id", INT4), GONE(2), LIVE(3, "a", TEXT), {0}}, NULL, EXPECT{1, 3});
 }
@@ -81,10 +89,12 @@ static void renamed_since(void **state)
 {
     (void)state;
     /* the log still says a; the catalog says b */
-    check(SENT{{"id", INT4}, {"a", TEXT}, {0}}, CATALOG{LIVE(1, "id", INT4), LIVE(2, "b", TEXT), {0}},
+    check(SENT{{"id", INT4}, {"a", TEXT}, {0}},
+          CATALOG{LIVE(1, "id", INT4), LIVE(2, "b", TEXT), {0}},
           BEFORE{WAS(1, "id", INT4), WAS(2, "a", TEXT), {0}}, EXPECT{1, 2});
     /* renamed twice: the log is in between */
-    check(SENT{{"id", INT4}, {"b", TEXT}, {0}}, CATALOG{LIVE(1, "id", INT4), LIVE(2, "c", TEXT), {0}},
+    check(SENT{{"id", INT4}, {"b", TEXT}, {0}},
+          CATALOG{LIVE(1, "id", INT4), LIVE(2, "c", TEXT), {0}},
           BEFORE{WAS(1, "id", INT4), WAS(2, "a", TEXT), {0}}, EXPECT{1, 2});
 }
 

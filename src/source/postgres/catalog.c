@@ -1,13 +1,14 @@
 /* The catalog: relations, capture, publication membership, tables.
  *
- * What is captured: permanent tables that match. A partition of a captured partitioned table is captured
- * through its root, so that routes and targets see one table: from PostgreSQL 13 on the publication does
- * that (publish_via_partition_root); PostgreSQL 12 cannot publish a root, so there the leaves are
- * published and the stream gives their rows the root's name.
+ * What is captured: permanent tables that match. A partition of a captured partitioned table is
+ * captured through its root, so that routes and targets see one table: from PostgreSQL 13 on the
+ * publication does that (publish_via_partition_root); PostgreSQL 12 cannot publish a root, so there
+ * the leaves are published and the stream gives their rows the root's name.
  *
- * Generated columns: pgoutput leaves them out (before 18 always, from 18 on unless the publication has
- * publish_generated_columns), so tables leave them out too: snapshot and stream have the same columns.
- * From 15 on pg_publication_tables lists the columns that a publication sends, also with a column list.
+ * Generated columns: pgoutput leaves them out (before 18 always, from 18 on unless the publication
+ * has publish_generated_columns), so tables leave them out too: snapshot and stream have the same
+ * columns. From 15 on pg_publication_tables lists the columns that a publication sends, also with a
+ * column list.
  *
  * Thread: the one that owns the connection. */
 #include "source/postgres/catalog.h"
@@ -47,8 +48,23 @@ enum tr_status tr_pg_server_load(struct tr_pg_conn *conn, struct tr_pg_server *s
 
 /* ---- relations ------------------------------------------------------------------------------ */
 
-enum { R_OID, R_SCHEMA, R_NAME, R_KIND, R_PERSISTENCE, R_IDENTITY, R_IS_PARTITION, R_FILENODE,
-       R_PAGES, R_ROWS, R_SELECT, R_OWNED, R_PARENT, R_HAS_PRIMARY, R_HAS_INDEX };
+enum {
+    R_OID,
+    R_SCHEMA,
+    R_NAME,
+    R_KIND,
+    R_PERSISTENCE,
+    R_IDENTITY,
+    R_IS_PARTITION,
+    R_FILENODE,
+    R_PAGES,
+    R_ROWS,
+    R_SELECT,
+    R_OWNED,
+    R_PARENT,
+    R_HAS_PRIMARY,
+    R_HAS_INDEX
+};
 
 static enum tr_status read_relation(struct tr_pg_catalog *catalog, const PGresult *rows, int row,
                                     const char *database, struct tr_pg_relation *relation,
@@ -120,7 +136,8 @@ static enum tr_status load_relations(struct tr_pg_conn *conn, const struct tr_pg
         "(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid "
         "AND c.relispartition LIMIT 1), "
         "EXISTS (SELECT 1 FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisprimary), "
-        "EXISTS (SELECT 1 FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisreplident) "
+        "EXISTS (SELECT 1 FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND "
+        "x.indisreplident) "
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' "
         "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
@@ -130,11 +147,11 @@ static enum tr_status load_relations(struct tr_pg_conn *conn, const struct tr_pg
         return TR_FAIL;
     int count = PQntuples(rows);
     const char *database = tr_arena_strdup(&catalog->arena, settings->database);
-    catalog->relations = count > RELATIONS_MAX
-                             ? NULL
-                             : tr_arena_alloc(&catalog->arena,
-                                              (size_t)(count + 1) * sizeof *catalog->relations,
-                                              _Alignof(struct tr_pg_relation));
+    catalog->relations =
+        count > RELATIONS_MAX
+            ? NULL
+            : tr_arena_alloc(&catalog->arena, (size_t)(count + 1) * sizeof *catalog->relations,
+                             _Alignof(struct tr_pg_relation));
     if (database == NULL || catalog->relations == NULL) {
         status = no_memory(err);
         goto cleanup;
@@ -202,14 +219,15 @@ static void publish_roots_by_leaves(struct tr_pg_catalog *catalog)
 /* ---- publication ---------------------------------------------------------------------------- */
 
 static enum tr_status load_members(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,
-                                   const struct tr_pg_server *server,
-                                   struct tr_pg_catalog *catalog, struct tr_error *err)
+                                   const struct tr_pg_server *server, struct tr_pg_catalog *catalog,
+                                   struct tr_error *err)
 {
     const char *params[] = {settings->publication_name};
     PGresult *rows = NULL;
     const char *sql =
         server->version >= 150000
-            ? "SELECT schemaname, tablename, pg_catalog.array_to_string(attnames, E'\\n'), rowfilter "
+            ? "SELECT schemaname, tablename, pg_catalog.array_to_string(attnames, E'\\n'), "
+              "rowfilter "
               "FROM pg_catalog.pg_publication_tables WHERE pubname = $1 "
               "ORDER BY schemaname COLLATE \"C\", tablename COLLATE \"C\""
             : "SELECT schemaname, tablename, NULL, NULL FROM pg_catalog.pg_publication_tables "
@@ -237,7 +255,8 @@ static enum tr_status load_members(struct tr_pg_conn *conn, const struct tr_pg_s
         struct tr_pg_relation *relation = &catalog->relations[at];
         relation->published = true;
         if (!PQgetisnull(rows, row, 2))
-            relation->published_columns = tr_arena_strdup(&catalog->arena, tr_pg_text(rows, row, 2));
+            relation->published_columns =
+                tr_arena_strdup(&catalog->arena, tr_pg_text(rows, row, 2));
         if (!PQgetisnull(rows, row, 3))
             relation->row_filter = tr_arena_strdup(&catalog->arena, tr_pg_text(rows, row, 3));
     }
@@ -367,7 +386,8 @@ static bool is_sent(const struct tr_pg_server *server, const struct tr_pg_relati
 {
     if (attr->dropped)
         return false;
-    if (attr->generated != '\0' && (server->version < 180000 || relation->published_columns == NULL))
+    if (attr->generated != '\0' &&
+        (server->version < 180000 || relation->published_columns == NULL))
         return false;
     return relation->published_columns == NULL || in_lines(relation->published_columns, attr->name);
 }
@@ -391,12 +411,11 @@ static enum tr_status describe_one(struct tr_pg_conn *conn, const struct tr_pg_s
         sent.identity_count = (uint16_t)(sent.identity_count + (attr->identity_index > 0));
         if (!is_sent(server, relation, attr))
             continue;
-        sent.columns[sent.column_count++] =
-            (struct tr_pg_sent_column){.name = attr->name,
-                                       .type_oid = attr->type_oid,
-                                       .typmod = attr->typmod,
-                                       .attr = attr,
-                                       .attnum = attr->attnum};
+        sent.columns[sent.column_count++] = (struct tr_pg_sent_column){.name = attr->name,
+                                                                       .type_oid = attr->type_oid,
+                                                                       .typmod = attr->typmod,
+                                                                       .attr = attr,
+                                                                       .attnum = attr->attnum};
     }
     struct tr_table *table = NULL;
     if (tr_pg_table_build(types, conn, &sent, &table, err) != TR_OK)

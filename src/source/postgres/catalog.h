@@ -8,34 +8,34 @@
 
 struct tr_pg_relation {
     uint32_t oid;
-    uint32_t filenode;    /* relfilenode as the transaction's snapshot sees it */
-    uint32_t parent;      /* index + 1 of the partitioned parent in relations, 0 none */
+    uint32_t filenode; /* relfilenode as the transaction's snapshot sees it */
+    uint32_t parent;   /* index + 1 of the partitioned parent in relations, 0 none */
     struct tr_table_id id;
-    char kind;            /* r table, p partitioned, v view, m materialised view, f foreign table */
-    char persistence;     /* p permanent, u unlogged, t temporary */
+    char kind;        /* r table, p partitioned, v view, m materialised view, f foreign table */
+    char persistence; /* p permanent, u unlogged, t temporary */
     char replica_identity;
     bool is_partition;
-    bool matches;         /* asked for by tables and not excluded */
+    bool matches; /* asked for by tables and not excluded */
     bool captured;
     bool may_select;
-    bool owned;           /* we may ALTER PUBLICATION … ADD TABLE it */
-    bool published;       /* the publication has it */
+    bool owned;     /* we may ALTER PUBLICATION … ADD TABLE it */
+    bool published; /* the publication has it */
     bool has_primary;
     bool has_identity_index;
-    int64_t pages;        /* estimate of the last VACUUM, or the real size after tr_pg_catalog_sizes */
-    double rows;          /* estimate of the last ANALYZE; -1 or 0 unknown */
-    const char *row_filter;         /* of the publication, SQL, or NULL */
-    const char *published_columns;  /* of the publication: names joined by '\n', NULL = all */
-    const struct tr_table *table;   /* captured and described; else NULL */
+    int64_t pages; /* estimate of the last VACUUM, or the real size after tr_pg_catalog_sizes */
+    double rows;   /* estimate of the last ANALYZE; -1 or 0 unknown */
+    const char *row_filter;        /* of the publication, SQL, or NULL */
+    const char *published_columns; /* of the publication: names joined by '\n', NULL = all */
+    const struct tr_table *table;  /* captured and described; else NULL */
 };
 
 struct tr_pg_publication {
     bool exists;
     bool all_tables;
     bool publishes_insert, publishes_update, publishes_delete, publishes_truncate;
-    bool via_root;   /* publish_via_partition_root (13+) */
+    bool via_root; /* publish_via_partition_root (13+) */
     bool owned;
-    bool ours;       /* its comment says that this program made it */
+    bool ours; /* its comment says that this program made it */
 };
 
 struct tr_pg_catalog {
@@ -47,7 +47,7 @@ struct tr_pg_catalog {
 };
 
 struct tr_pg_server {
-    int version;               /* 150004 */
+    int version; /* 150004 */
     bool in_recovery;
     uint64_t system_identifier; /* 0 when it may not be asked */
     uint32_t database_oid;

@@ -1,8 +1,8 @@
 /* Connections of the PostgreSQL source.
  *
- * Every wait polls the socket and an eventfd, so that interrupt() ends it. Connecting is done in steps
- * (PQconnectPoll) for the same reason; the verbosity is set before the first step, because libpq gives
- * the SQLSTATE of a refused connection only as part of the message text.
+ * Every wait polls the socket and an eventfd, so that interrupt() ends it. Connecting is done in
+ * steps (PQconnectPoll) for the same reason; the verbosity is set before the first step, because
+ * libpq gives the SQLSTATE of a refused connection only as part of the message text.
  *
  * One table maps SQLSTATEs to our codes; the class comes from the code's definition. Classes of
  * SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -27,19 +27,13 @@ static const struct {
     const char *prefix; /* first match wins */
     enum tr_code code;
 } sqlstates[] = {
-    {"08P01", TR_E_PG_PROTOCOL},
-    {"08", TR_E_PG_CONNECT},
-    {"28", TR_E_PG_AUTH},
-    {"3D000", TR_E_PG_DATABASE},
-    {"42501", TR_E_PG_PERMISSION},
-    {"57P", TR_E_PG_SHUTDOWN},
-    {"57014", TR_E_PG_BUSY},
-    {"55006", TR_E_PG_SLOT_IN_USE},
-    {"55P03", TR_E_PG_BUSY},
-    {"53", TR_E_PG_BUSY},
-    {"40", TR_E_PG_BUSY},
-    {"25P03", TR_E_PG_SHUTDOWN}, /* idle in transaction timeout */
-    {"25P04", TR_E_PG_SHUTDOWN}, /* transaction timeout */
+    {"08P01", TR_E_PG_PROTOCOL},   {"08", TR_E_PG_CONNECT},
+    {"28", TR_E_PG_AUTH},          {"3D000", TR_E_PG_DATABASE},
+    {"42501", TR_E_PG_PERMISSION}, {"57P", TR_E_PG_SHUTDOWN},
+    {"57014", TR_E_PG_BUSY},       {"55006", TR_E_PG_SLOT_IN_USE},
+    {"55P03", TR_E_PG_BUSY},       {"53", TR_E_PG_BUSY},
+    {"40", TR_E_PG_BUSY},          {"25P03", TR_E_PG_SHUTDOWN}, /* idle in transaction timeout */
+    {"25P04", TR_E_PG_SHUTDOWN},                                /* transaction timeout */
     {"58030", TR_E_PG_BUSY},
 };
 
@@ -80,20 +74,23 @@ static void add_hint(struct tr_error *err, const char *words)
     switch ((int)err->code) {
     case TR_E_PG_PERMISSION:
         if (strstr(words, "row-level security") != NULL)
-            (void)tr_hint(err, "ALTER ROLE … BYPASSRLS; or exclude the table: a copy that leaves out "
-                               "rows silently is not made.");
+            (void)tr_hint(err,
+                          "ALTER ROLE … BYPASSRLS; or exclude the table: a copy that leaves out "
+                          "rows silently is not made.");
         else
-            (void)tr_hint(err, "Grant what is missing, as an administrator: ALTER ROLE … REPLICATION; "
-                               "GRANT SELECT ON … TO …");
+            (void)tr_hint(err,
+                          "Grant what is missing, as an administrator: ALTER ROLE … REPLICATION; "
+                          "GRANT SELECT ON … TO …");
         break;
     case TR_E_PG_BUSY:
         if (strstr(words, "max_replication_slots") != NULL ||
             strstr(words, "replication slots are in use") != NULL) {
             err->code = TR_E_PG_SLOTS_FULL;
             err->class = tr_error_info(err->code)->class;
-            (void)tr_hint(err, "ALTER SYSTEM SET max_replication_slots = …; and restart the server, or "
-                               "drop a slot that nobody uses: SELECT slot_name, active FROM "
-                               "pg_replication_slots;");
+            (void)tr_hint(err,
+                          "ALTER SYSTEM SET max_replication_slots = …; and restart the server, or "
+                          "drop a slot that nobody uses: SELECT slot_name, active FROM "
+                          "pg_replication_slots;");
         } else if (strstr(words, "max_wal_senders") != NULL) {
             err->code = TR_E_PG_SENDERS_FULL;
             err->class = tr_error_info(err->code)->class;
@@ -110,10 +107,12 @@ enum tr_status tr_pg_fail_result(struct tr_error *err, const PGresult *result, c
 {
     char words[300];
     const char *state = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *primary = result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *primary =
+        result == NULL ? NULL : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     if (state == NULL || primary == NULL) {
         one_line(pg == NULL ? "" : PQerrorMessage(pg), words, sizeof words);
-        (void)tr_fail(err, TR_E_PG_CONNECT, "could not %s: the connection to PostgreSQL was lost", what);
+        (void)tr_fail(err, TR_E_PG_CONNECT, "could not %s: the connection to PostgreSQL was lost",
+                      what);
         return tr_detail(err, "%s", words);
     }
     one_line(primary, words, sizeof words);
@@ -148,19 +147,22 @@ static enum tr_status fail_tls(const struct tr_pg_settings *settings, const char
     (void)tr_detail(err, "%s", words);
     const char *by = settings->sslmode_by_default ? " (the default)" : "";
     if (strstr(words, "root certificate file") != NULL)
-        return tr_hint(err,
-                       "sslmode is verify-full or verify-ca%s, which needs the certificate authority: "
-                       "set sslrootcert to its file (for a public one: "
-                       "/etc/ssl/certs/ca-certificates.crt), or name a weaker sslmode: require.",
-                       by);
+        return tr_hint(
+            err,
+            "sslmode is verify-full or verify-ca%s, which needs the certificate authority: "
+            "set sslrootcert to its file (for a public one: "
+            "/etc/ssl/certs/ca-certificates.crt), or name a weaker sslmode: require.",
+            by);
     if (strstr(words, "does not support SSL") != NULL)
-        return tr_hint(err,
-                       "The server has TLS off and sslmode asks for it%s: turn on ssl at the server, or "
-                       "set sslmode: disable if the network is trusted.",
-                       by);
+        return tr_hint(
+            err,
+            "The server has TLS off and sslmode asks for it%s: turn on ssl at the server, or "
+            "set sslmode: disable if the network is trusted.",
+            by);
     if (strstr(words, "does not match host name") != NULL)
-        return tr_hint(err, "Connect by a name that is in the server's certificate, or set sslmode: "
-                            "verify-ca.");
+        return tr_hint(err,
+                       "Connect by a name that is in the server's certificate, or set sslmode: "
+                       "verify-ca.");
     return tr_hint(err, "Set sslrootcert to the certificate authority that signed the server's "
                         "certificate, or name a weaker sslmode.");
 }
@@ -189,8 +191,9 @@ static enum tr_status fail_refused(const struct tr_pg_settings *settings, const 
     case TR_E_PG_AUTH:
         if (strcmp(state, "28P01") == 0)
             return tr_hint(err, "Check username and password.");
-        return tr_hint(err, "Check username, and that pg_hba.conf has a line for this host, this "
-                            "database and \"%s\" (hostssl needs sslmode other than disable).",
+        return tr_hint(err,
+                       "Check username, and that pg_hba.conf has a line for this host, this "
+                       "database and \"%s\" (hostssl needs sslmode other than disable).",
                        user);
     case TR_E_PG_REPLICATION_ROLE:
         return tr_hint(err, "ALTER ROLE \"%s\" REPLICATION;", user);
@@ -198,7 +201,8 @@ static enum tr_status fail_refused(const struct tr_pg_settings *settings, const 
         return tr_hint(err, "Check database, or the first part of tables: \"%s\".",
                        settings->database);
     case TR_E_PG_PERMISSION:
-        return tr_hint(err, "GRANT CONNECT ON DATABASE \"%s\" TO \"%s\";", settings->database, user);
+        return tr_hint(err, "GRANT CONNECT ON DATABASE \"%s\" TO \"%s\";", settings->database,
+                       user);
     default:
         add_hint(err, line);
         return TR_FAIL;
@@ -296,8 +300,8 @@ static PGconn *start_connection(const struct tr_pg_settings *settings, bool repl
     return PQconnectStartParams(info.keywords, info.values, 0);
 }
 
-static enum tr_status poll_connection(const struct tr_pg_settings *settings, struct tr_pg_conn *conn,
-                                      struct tr_error *err)
+static enum tr_status poll_connection(const struct tr_pg_settings *settings,
+                                      struct tr_pg_conn *conn, struct tr_error *err)
 {
     int64_t timeout_ms = settings->options->connect_timeout_ms;
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;
@@ -308,8 +312,7 @@ static enum tr_status poll_connection(const struct tr_pg_settings *settings, str
         if (state == PGRES_POLLING_FAILED || PQsocket(conn->pg) < 0)
             return fail_connect(settings, conn->pg, err);
         struct pollfd fds[2] = {
-            {.fd = PQsocket(conn->pg),
-             .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT},
+            {.fd = PQsocket(conn->pg), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT},
             {.fd = conn->wake_fd, .events = POLLIN}};
         int left = remaining_ms(deadline_ms);
         int ready = poll(fds, conn->wake_fd < 0 ? 1 : 2, left);
@@ -331,8 +334,8 @@ static enum tr_status settle_session(struct tr_pg_conn *conn, struct tr_error *e
 {
     int version = PQserverVersion(conn->pg);
     if (version < SERVER_VERSION_MIN)
-        return tr_fail(err, TR_E_PG_VERSION, "the server is PostgreSQL %d, the oldest that works is 12",
-                       version / 10000);
+        return tr_fail(err, TR_E_PG_VERSION,
+                       "the server is PostgreSQL %d, the oldest that works is 12", version / 10000);
     char sql[1024];
     (void)snprintf(sql, sizeof sql,
                    "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; "
@@ -343,8 +346,8 @@ static enum tr_status settle_session(struct tr_pg_conn *conn, struct tr_error *e
                    version >= 140000 ? "SET idle_session_timeout = 0; " : "",
                    version >= 170000 ? "SET transaction_timeout = 0; " : "");
     PGresult *result = NULL;
-    enum tr_status status = tr_pg_exec(conn, "set up the session", sql, TR_PG_QUERY_TIMEOUT_MS,
-                                       &result, err);
+    enum tr_status status =
+        tr_pg_exec(conn, "set up the session", sql, TR_PG_QUERY_TIMEOUT_MS, &result, err);
     if (status == TR_OK)
         PQclear(result);
     return status;
@@ -409,7 +412,8 @@ enum tr_status tr_pg_result(struct tr_pg_conn *conn, const char *what, int64_t d
         }
         if (status == TR_AGAIN && deadline_ms >= 0 && remaining_ms(deadline_ms) == 0) {
             cancel(conn->pg);
-            return tr_fail(err, TR_E_PG_BUSY, "could not %s: PostgreSQL did not answer in time", what);
+            return tr_fail(err, TR_E_PG_BUSY, "could not %s: PostgreSQL did not answer in time",
+                           what);
         }
         if (status == TR_OK && !PQconsumeInput(conn->pg))
             return tr_pg_fail_result(err, NULL, conn->pg, what);

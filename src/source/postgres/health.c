@@ -1,7 +1,7 @@
-/* Looking after the slot while the stream runs: how much log it holds back, how far it is from being
- * lost, and tables that came to match since the start (they are copied and followed from the next
- * start). One or two short queries, on the reader's thread, at long intervals; their failure is never
- * the stream's. */
+/* Looking after the slot while the stream runs: how much log it holds back, how far it is from
+ * being lost, and tables that came to match since the start (they are copied and followed from the
+ * next start). One or two short queries, on the reader's thread, at long intervals; their failure
+ * is never the stream's. */
 #include <inttypes.h>
 
 #include "base/log.h"
@@ -31,7 +31,8 @@ static void look_at_slot(struct tr_pg_source *source)
     struct tr_error err;
     if (tr_pg_slot_load(&source->sql, &source->server, source->settings.slot_name, &slot, &err) !=
         TR_OK) {
-        tr_log(TR_LOG_DEBUG, "could not look at the slot", "code=%s", tr_error_info(err.code)->name);
+        tr_log(TR_LOG_DEBUG, "could not look at the slot", "code=%s",
+               tr_error_info(err.code)->name);
         return;
     }
     tr_metric_set(&retained_metric, slot.retained_bytes);

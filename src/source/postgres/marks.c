@@ -4,8 +4,8 @@
  *   lsn=0/16B3748                    where the stream goes on
  *   snapshot=running|done
  *   table/OID=…                      the table as last told to the sinks (tr_table_encode)
- *   skip/OID=LSN                     its transactions that commit before LSN are in the copy already
- *   soft/OID=LSN                     schema changes before LSN are in the copy already
+ *   skip/OID=LSN                     its transactions that commit before LSN are in the copy
+ * already soft/OID=LSN                     schema changes before LSN are in the copy already
  *   leaf/OID=1                       PostgreSQL 12: this partition is copied
  * and while a copy runs:
  *   snapshot/N=LSN XMIN              the N-th exported snapshot that this copy has used

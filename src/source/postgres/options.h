@@ -12,12 +12,7 @@ enum tr_pg_sslmode {
     TR_PG_SSL_VERIFY_CA,
     TR_PG_SSL_VERIFY_FULL
 };
-enum tr_pg_startup {
-    TR_PG_INITIAL,
-    TR_PG_SNAPSHOT,
-    TR_PG_LATEST_OFFSET,
-    TR_PG_COMMITTED_OFFSET
-};
+enum tr_pg_startup { TR_PG_INITIAL, TR_PG_SNAPSHOT, TR_PG_LATEST_OFFSET, TR_PG_COMMITTED_OFFSET };
 enum tr_pg_autocreate { TR_PG_FILTERED, TR_PG_ALL_TABLES, TR_PG_DISABLED };
 
 /* Bound from tr_pg_option_table. Times are milliseconds and sizes bytes unless a name says more. */
@@ -46,7 +41,7 @@ struct tr_pg_options {
     int64_t connect_timeout_ms;
     int64_t gather_us;
     bool schema_change;
-    const char *ignored;            /* where accepted keys without effect go */
+    const char *ignored; /* where accepted keys without effect go */
     struct tr_string_map ignored_map;
 };
 extern const struct tr_option tr_pg_option_table[];
@@ -77,8 +72,8 @@ struct tr_pg_settings {
     struct tr_table_pattern *exclude; /* or NULL */
 };
 
-/* Derives and checks. PG_OPTION and CONFIG errors. config is asked only whether an option was given;
- * NULL means that all defaults count as not given. */
+/* Derives and checks. PG_OPTION and CONFIG errors. config is asked only whether an option was
+ * given; NULL means that all defaults count as not given. */
 enum tr_status tr_pg_settings_init(struct tr_pg_settings *settings,
                                    const struct tr_pg_options *options,
                                    const struct tr_config *config, const char *pipeline_name,

@@ -1,8 +1,8 @@
 /* Preflight.
  *
  * Severities: an error is what start refuses, or what would end the pipeline or harm the source's
- * applications (a published table without replica identity makes its UPDATE and DELETE fail); a warning
- * is what the user should know before it matters; information is what check shows as fine.
+ * applications (a published table without replica identity makes its UPDATE and DELETE fail); a
+ * warning is what the user should know before it matters; information is what check shows as fine.
  *
  * Thread: the one that owns the connection. */
 #include "source/postgres/preflight.h"
@@ -58,7 +58,8 @@ static void report_server(struct preflight *flight)
                "Set hostname to the primary's.");
 }
 
-/* Without the REPLICATION attribute a hosted server may still allow it by a role of its own: try. */
+/* Without the REPLICATION attribute a hosted server may still allow it by a role of its own: try.
+ */
 static void try_replication(struct preflight *flight)
 {
     struct tr_pg_conn walsender = {0};
@@ -107,7 +108,8 @@ static enum tr_status report_settings(struct preflight *flight, struct tr_error 
                    tr_pg_int(row, 0, 1));
     if (free_slots < 1 && !slot.exists)
         report(flight, TR_ERROR_SEVERITY, TR_E_PG_SLOTS_FULL, "max_replication_slots", text,
-               "ALTER SYSTEM SET max_replication_slots = …; -- then restart the server, or drop a slot "
+               "ALTER SYSTEM SET max_replication_slots = …; -- then restart the server, or drop a "
+               "slot "
                "that nobody uses");
     else if (free_slots < 1)
         report(flight, TR_WARNING, TR_E_PG_SLOTS_FULL, "max_replication_slots",
@@ -124,9 +126,9 @@ static enum tr_status report_settings(struct preflight *flight, struct tr_error 
         report(flight, TR_INFO, TR_E_NONE, "max_wal_senders", text, NULL);
     const char *keep = tr_pg_text(row, 0, 5);
     if (keep[0] != '\0' && strcmp(keep, "-1") != 0) {
-        (void)snprintf(text, sizeof text,
-                       "is %s: a pipeline that is away for longer than that much log loses its slot",
-                       keep);
+        (void)snprintf(
+            text, sizeof text,
+            "is %s: a pipeline that is away for longer than that much log loses its slot", keep);
         report(flight, TR_INFO, TR_E_NONE, "max_slot_wal_keep_size", text, NULL);
     } else if (keep[0] != '\0') {
         report(flight, TR_INFO, TR_E_NONE, "max_slot_wal_keep_size",
@@ -134,8 +136,8 @@ static enum tr_status report_settings(struct preflight *flight, struct tr_error 
     }
     const char *idle = tr_pg_text(row, 0, 7);
     if (idle[0] != '\0' && strcmp(idle, "0") != 0) {
-        (void)snprintf(text, sizeof text, "is %s: a pipeline that is away for longer loses its slot",
-                       idle);
+        (void)snprintf(text, sizeof text,
+                       "is %s: a pipeline that is away for longer loses its slot", idle);
         report(flight, TR_WARNING, TR_E_NONE, "idle_replication_slot_timeout", text, NULL);
     }
     bool may_replicate = tr_pg_bool(row, 0, 6);
@@ -215,7 +217,8 @@ static void report_publication(struct preflight *flight)
         report(flight, TR_ERROR_SEVERITY, TR_E_PG_PUBLICATION, object, text, sql);
     } else if (sql[0] != '\0') {
         report(flight, TR_INFO, TR_E_NONE, object,
-               publication->exists ? "the start extends it" : "does not exist; the first start makes it",
+               publication->exists ? "the start extends it"
+                                   : "does not exist; the first start makes it",
                sql);
     } else {
         report(flight, TR_INFO, TR_E_NONE, object, "covers all captured tables", NULL);
@@ -232,7 +235,8 @@ static void report_publication(struct preflight *flight)
         tr_outbuf_lit(&flight->remedy, "ALTER PUBLICATION ");
         tr_pg_put_identifier(&flight->remedy, settings->publication_name);
         tr_outbuf_lit(&flight->remedy, " SET (publish = 'insert, update, delete, truncate');");
-        report(flight, TR_WARNING, TR_E_PG_PUBLICATION, object, text, tr_outbuf_cstr(&flight->remedy));
+        report(flight, TR_WARNING, TR_E_PG_PUBLICATION, object, text,
+               tr_outbuf_cstr(&flight->remedy));
     }
 }
 
@@ -277,13 +281,14 @@ static void report_identity(struct preflight *flight, const struct tr_pg_relatio
     tr_outbuf_lit(remedy, "ALTER TABLE ");
     tr_pg_put_qualified(remedy, relation->id.schema, relation->id.table);
     tr_outbuf_lit(remedy, " REPLICA IDENTITY FULL;");
-    report(flight, TR_ERROR_SEVERITY, TR_E_PG_REPLICA_IDENTITY,
-           tr_table_id_format(&relation->id, name, sizeof name),
-           relation->replica_identity == 'n'
-               ? "has REPLICA IDENTITY NOTHING: its UPDATE and DELETE fail once it is published"
-               : "has no primary key and no replica identity: its UPDATE and DELETE fail once it is "
-                 "published",
-           tr_outbuf_cstr(remedy));
+    report(
+        flight, TR_ERROR_SEVERITY, TR_E_PG_REPLICA_IDENTITY,
+        tr_table_id_format(&relation->id, name, sizeof name),
+        relation->replica_identity == 'n'
+            ? "has REPLICA IDENTITY NOTHING: its UPDATE and DELETE fail once it is published"
+            : "has no primary key and no replica identity: its UPDATE and DELETE fail once it is "
+              "published",
+        tr_outbuf_cstr(remedy));
 }
 
 static void report_select(struct preflight *flight, const struct tr_pg_relation *relation)
@@ -325,7 +330,8 @@ static void report_table(struct preflight *flight, struct tr_pg_relation *relati
         tr_pg_catalog_leaves(flight->catalog, relation, report_leaf, flight);
     if (relation->replica_identity == 'f' && !relation->has_primary) {
         report(flight, TR_WARNING, TR_E_NONE, name,
-               "has no primary key: rows are found by all their columns, which is slow, and equal rows "
+               "has no primary key: rows are found by all their columns, which is slow, and equal "
+               "rows "
                "cannot be told apart",
                NULL);
     }
@@ -365,7 +371,8 @@ static void report_tables(struct preflight *flight)
     if (flight->catalog->captured_count == 0 && flight->absent_count == 0)
         report(flight, TR_ERROR_SEVERITY, TR_E_PG_NO_TABLES, flight->settings->database,
                "no table of this database matches tables",
-               "Check source.tables: an unescaped . separates the parts, \\. is any character; list the "
+               "Check source.tables: an unescaped . separates the parts, \\. is any character; "
+               "list the "
                "tables with: SELECT schemaname, tablename FROM pg_tables;");
     (void)snprintf(text, sizeof text, "%zu tables are captured", flight->catalog->captured_count);
     if (flight->catalog->captured_count > 0)
@@ -373,9 +380,8 @@ static void report_tables(struct preflight *flight)
 }
 
 enum tr_status tr_pg_preflight(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,
-                               const struct tr_pg_server *server,
-                               struct tr_pg_catalog *catalog, tr_report_fn report_fn,
-                               void *report_ctx, struct tr_error *err)
+                               const struct tr_pg_server *server, struct tr_pg_catalog *catalog,
+                               tr_report_fn report_fn, void *report_ctx, struct tr_error *err)
 {
     struct preflight flight = {.conn = conn,
                                .settings = settings,
@@ -406,7 +412,8 @@ struct gate {
     unsigned more;
 };
 
-/* What concerns one table does not stop a pipeline that ran before: another's new table must not. */
+/* What concerns one table does not stop a pipeline that ran before: another's new table must not.
+ */
 static bool is_of_one_table(enum tr_code code)
 {
     return code == TR_E_PG_TABLE_MISSING || code == TR_E_PG_TABLE_GRANT ||

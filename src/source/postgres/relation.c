@@ -1,23 +1,25 @@
 /* Relation messages: what a table's columns are from here on in the log.
  *
- * A Relation message has names, types and the replica identity's flags, but neither attnums, nor keys,
- * nor defaults; the catalog has those, but it is the catalog of now, which may be ahead of the log by
- * any number of changes. So the message's columns are aligned with the catalog's attributes first:
- * both are in attnum order, attributes never change their attnum, and dropped ones stay visible as
- * gaps. The alignment is the best one by a score (dynamic programming, as for two texts): the same name
- * now, the same name in the version before, the same type; leaving out an attribute that lived both
- * before and now costs much. So a column that was renamed twice since still gets its own default, and
- * `DROP a, ADD a` is not the same column.
+ * A Relation message has names, types and the replica identity's flags, but neither attnums, nor
+ * keys, nor defaults; the catalog has those, but it is the catalog of now, which may be ahead of
+ * the log by any number of changes. So the message's columns are aligned with the catalog's
+ * attributes first: both are in attnum order, attributes never change their attnum, and dropped
+ * ones stay visible as gaps. The alignment is the best one by a score (dynamic programming, as for
+ * two texts): the same name now, the same name in the version before, the same type; leaving out an
+ * attribute that lived both before and now costs much. So a column that was renamed twice since
+ * still gets its own default, and `DROP a, ADD a` is not the same column.
  *
- * Then the new version is compared with the one before (tr_schema_diff) and the difference is sent: a
- * RENAME_TABLE if the name changed, and one ALTER_TABLE. A table is known by its oid: a renamed one
- * stays captured under its new name.
+ * Then the new version is compared with the one before (tr_schema_diff) and the difference is sent:
+ * a RENAME_TABLE if the name changed, and one ALTER_TABLE. A table is known by its oid: a renamed
+ * one stays captured under its new name.
  *
- * Below a copy's LSN (soft_lsn, skip_lsn) the target is ahead of the log already: there the columns get
- * the names that the copy gave them, what the target lacks is added, and nothing else is changed.
+ * Below a copy's LSN (soft_lsn, skip_lsn) the target is ahead of the log already: there the columns
+ * get the names that the copy gave them, what the target lacks is added, and nothing else is
+ * changed.
  *
- * With publish_via_partition_root the server describes a partition too, though its rows come under the
- * root's name. Such a table stays silent until a row proves otherwise (it was attached only later).
+ * With publish_via_partition_root the server describes a partition too, though its rows come under
+ * the root's name. Such a table stays silent until a row proves otherwise (it was attached only
+ * later).
  *
  * Thread: the stream's. */
 #include <inttypes.h>
@@ -41,8 +43,8 @@
 /* ---- known tables --------------------------------------------------------------------------- */
 
 enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
-                               const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn, struct tr_pg_known **known,
-                               struct tr_error *err)
+                               const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn,
+                               struct tr_pg_known **known, struct tr_error *err)
 {
     struct tr_pg_known_list *list = &source->known;
     if (list->count == list->capacity) {
@@ -54,10 +56,8 @@ enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
         list->capacity = capacity;
     }
     *known = &list->items[list->count++];
-    **known = (struct tr_pg_known){.oid = oid,
-                                   .table = tr_table_ref(table),
-                                   .skip_lsn = skip_lsn,
-                                   .soft_lsn = soft_lsn};
+    **known = (struct tr_pg_known){
+        .oid = oid, .table = tr_table_ref(table), .skip_lsn = skip_lsn, .soft_lsn = soft_lsn};
     list->bound_count += skip_lsn != 0 || soft_lsn != 0;
     return TR_OK;
 }
@@ -79,9 +79,9 @@ enum tr_status tr_pg_known_find(struct tr_pg_source *source, uint32_t oid,
     struct tr_table *table;
     if (tr_table_decode(text, &table, err) != TR_OK)
         return TR_FAIL;
-    enum tr_status status = tr_pg_known_add(
-        source, oid, table, tr_pg_mark_lsn(&source->marks, "skip/%u", oid),
-        tr_pg_mark_lsn(&source->marks, "soft/%u", oid), known, err);
+    enum tr_status status =
+        tr_pg_known_add(source, oid, table, tr_pg_mark_lsn(&source->marks, "skip/%u", oid),
+                        tr_pg_mark_lsn(&source->marks, "soft/%u", oid), known, err);
     tr_table_unref(table);
     return status;
 }
@@ -134,9 +134,11 @@ static bool align_exactly(const struct tr_pgoutput_relation *relation,
 {
     size_t at = 0;
     for (uint16_t i = 0; i < relation->column_count; i++, at++) {
-        while (at < attrs->count && (attrs->items[at].dropped ||
-                                     strcmp(attrs->items[at].name, relation->columns[i].name) != 0)) {
-            /* a lasting attribute must not be jumped over, and a dropped one of this name might be it */
+        while (at < attrs->count &&
+               (attrs->items[at].dropped ||
+                strcmp(attrs->items[at].name, relation->columns[i].name) != 0)) {
+            /* a lasting attribute must not be jumped over, and a dropped one of this name might be
+             * it */
             const struct tr_column *old = column_with_attnum(before, attrs->items[at].attnum);
             if (old != NULL &&
                 (!attrs->items[at].dropped || strcmp(old->name, relation->columns[i].name) == 0))
@@ -158,8 +160,8 @@ static void align_by_before(const struct tr_pgoutput_relation *relation,
 {
     for (uint16_t i = 0; i < relation->column_count; i++) {
         int index = before == NULL ? -1 : tr_table_column(before, relation->columns[i].name);
-        bool same = index >= 0 &&
-                    before->columns[index].source_type_id == relation->columns[i].type_oid;
+        bool same =
+            index >= 0 && before->columns[index].source_type_id == relation->columns[i].type_oid;
         attnums[i] = same ? before->columns[index].source_attnum : 0;
     }
 }
@@ -262,8 +264,9 @@ static bool has_column(const struct tr_pgoutput_relation *relation, const char *
 }
 
 /* root_oid: the table takes this oid in place of its own; 0 = its own. */
-static enum tr_status build(struct tr_pg_source *source, const struct tr_pgoutput_relation *relation,
-                            uint32_t root_oid, const struct tr_table *before, bool soft, struct tr_table **table,
+static enum tr_status build(struct tr_pg_source *source,
+                            const struct tr_pgoutput_relation *relation, uint32_t root_oid,
+                            const struct tr_table *before, bool soft, struct tr_table **table,
                             struct tr_error *err)
 {
     struct tr_arena arena;
@@ -295,13 +298,14 @@ static enum tr_status build(struct tr_pg_source *source, const struct tr_pgoutpu
         const struct tr_pgoutput_column *from = &relation->columns[i];
         const struct tr_column *old =
             attnums[i] == 0 ? NULL : column_with_attnum(before, attnums[i]);
-        sent.columns[i] = (struct tr_pg_sent_column){.name = from->name,
-                                                     .type_oid = from->type_oid,
-                                                     .typmod = from->typmod,
-                                                     .in_replica_identity = from->in_replica_identity,
-                                                     .attr = attr_with_attnum(&attrs, attnums[i]),
-                                                     .attnum = attnums[i],
-                                                     .before = old};
+        sent.columns[i] =
+            (struct tr_pg_sent_column){.name = from->name,
+                                       .type_oid = from->type_oid,
+                                       .typmod = from->typmod,
+                                       .in_replica_identity = from->in_replica_identity,
+                                       .attr = attr_with_attnum(&attrs, attnums[i]),
+                                       .attnum = attnums[i],
+                                       .before = old};
         if (soft && old != NULL && !has_column(relation, old->name))
             sent.columns[i].name = old->name; /* as the copy named it */
     }
@@ -338,7 +342,8 @@ static enum tr_status send_change(struct tr_batch *batch, const struct tr_table 
                                   const struct tr_schema_change *change, struct tr_error *err)
 {
     char name[200];
-    static const char *const kinds[] = {"create-table", "alter-table", "rename-table", "drop-table"};
+    static const char *const kinds[] = {"create-table", "alter-table", "rename-table",
+                                        "drop-table"};
     tr_log(TR_LOG_INFO, "schema change in the log", "table=%s change=%s items=%u",
            tr_table_id_format(&after->id, name, sizeof name), kinds[change->kind],
            change->item_count);
@@ -391,7 +396,8 @@ static enum tr_status send_missing(const struct tr_table *target, const struct t
     return TR_OK;
 }
 
-static void set_known(struct tr_pg_source *source, struct tr_pg_known *known, struct tr_table *table)
+static void set_known(struct tr_pg_source *source, struct tr_pg_known *known,
+                      struct tr_table *table)
 {
     tr_table_unref(known->table);
     known->table = tr_table_ref(table);
@@ -535,8 +541,8 @@ static enum tr_status compare(struct tr_pg_source *source, struct tr_pg_known *k
         return TR_OK;
     if (commit_lsn < known->soft_lsn)
         return send_missing(before, now, batch, err);
-    if (send_difference(before, now, batch, source->settings.options->schema_change, &changed, err) !=
-        TR_OK)
+    if (send_difference(before, now, batch, source->settings.options->schema_change, &changed,
+                        err) != TR_OK)
         return TR_FAIL;
     bool same = !changed && before->column_count == now->column_count &&
                 before->replica_identity == now->replica_identity &&

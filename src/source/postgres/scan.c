@@ -1,11 +1,11 @@
 /* Reading tables back in key order, for verify.
  *
- * A scan is one SELECT in single-row mode on a connection of its own, so that memory stays flat; the
- * server sorts. Text keys are ordered by bytes (COLLATE "C"), enums by their label's bytes, everything
- * else by its own order. The session prints values in the canonical text form.
+ * A scan is one SELECT in single-row mode on a connection of its own, so that memory stays flat;
+ * the server sorts. Text keys are ordered by bytes (COLLATE "C"), enums by their label's bytes,
+ * everything else by its own order. The session prints values in the canonical text form.
  *
- * Thread: any one; several scans may be open at a time. One connection is kept for the next scan, which
- * makes many look-ups of single keys cheap. */
+ * Thread: any one; several scans may be open at a time. One connection is kept for the next scan,
+ * which makes many look-ups of single keys cheap. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,8 +141,8 @@ static enum tr_status take_connection(struct tr_pg_source *source, struct tr_sca
 static const char **key_params(const struct tr_table *table, const struct tr_cell *key_cells,
                                struct tr_arena *arena)
 {
-    const char **params = tr_arena_alloc(arena, (table->key_count + 1u) * sizeof *params,
-                                         _Alignof(const char *));
+    const char **params =
+        tr_arena_alloc(arena, (table->key_count + 1u) * sizeof *params, _Alignof(const char *));
     for (uint16_t i = 0; params != NULL && i < table->key_count; i++) {
         params[i] = key_cells[i].state == TR_CELL_NULL
                         ? NULL
@@ -232,13 +232,13 @@ static enum tr_status scan_next(struct tr_scan *scan, const struct tr_cell **cel
         return status;
     }
     if (PQnfields(scan->row) != scan->column_count)
-        return tr_fail(err, TR_E_PG_PROTOCOL, "a row with another number of columns than asked for");
+        return tr_fail(err, TR_E_PG_PROTOCOL,
+                       "a row with another number of columns than asked for");
     for (int i = 0; i < scan->column_count; i++) {
         bool null = PQgetisnull(scan->row, 0, i);
-        scan->cells[i] =
-            (struct tr_cell){.ptr = PQgetvalue(scan->row, 0, i),
-                             .len = null ? 0 : (uint32_t)PQgetlength(scan->row, 0, i),
-                             .state = null ? TR_CELL_NULL : TR_CELL_TEXT};
+        scan->cells[i] = (struct tr_cell){.ptr = PQgetvalue(scan->row, 0, i),
+                                          .len = null ? 0 : (uint32_t)PQgetlength(scan->row, 0, i),
+                                          .state = null ? TR_CELL_NULL : TR_CELL_TEXT};
     }
     *cells = scan->cells;
     return TR_OK;

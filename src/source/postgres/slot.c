@@ -26,8 +26,22 @@ static void copy_text(char *buf, size_t buf_size, const char *text)
     (void)snprintf(buf, buf_size, "%s", text);
 }
 
-enum { S_PLUGIN, S_TYPE, S_DATABASE, S_ACTIVE, S_PID, S_TEMPORARY, S_RESTART, S_CONFIRMED,
-       S_RETAINED, S_STATUS, S_SAFE, S_TWO_PHASE, S_CONFLICTING, S_REASON };
+enum {
+    S_PLUGIN,
+    S_TYPE,
+    S_DATABASE,
+    S_ACTIVE,
+    S_PID,
+    S_TEMPORARY,
+    S_RESTART,
+    S_CONFIRMED,
+    S_RETAINED,
+    S_STATUS,
+    S_SAFE,
+    S_TWO_PHASE,
+    S_CONFLICTING,
+    S_REASON
+};
 
 enum tr_status tr_pg_slot_load(struct tr_pg_conn *conn, const struct tr_pg_server *server,
                                const char *name, struct tr_pg_slot *slot, struct tr_error *err)
@@ -36,15 +50,16 @@ enum tr_status tr_pg_slot_load(struct tr_pg_conn *conn, const struct tr_pg_serve
     const char *params[] = {name};
     PGresult *row = NULL;
     *slot = (struct tr_pg_slot){.safe_wal_bytes = -1};
-    (void)snprintf(sql, sizeof sql,
-                   "SELECT plugin, slot_type, database, active, active_pid, temporary, restart_lsn, "
-                   "confirmed_flush_lsn, CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE "
-                   "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn) END, "
-                   "%s, %s, %s, %s FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
-                   server->version >= 130000 ? "wal_status, safe_wal_size" : "NULL, NULL",
-                   server->version >= 140000 ? "two_phase" : "false",
-                   server->version >= 160000 ? "conflicting" : "false",
-                   server->version >= 170000 ? "invalidation_reason" : "NULL");
+    (void)snprintf(
+        sql, sizeof sql,
+        "SELECT plugin, slot_type, database, active, active_pid, temporary, restart_lsn, "
+        "confirmed_flush_lsn, CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE "
+        "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn) END, "
+        "%s, %s, %s, %s FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
+        server->version >= 130000 ? "wal_status, safe_wal_size" : "NULL, NULL",
+        server->version >= 140000 ? "two_phase" : "false",
+        server->version >= 160000 ? "conflicting" : "false",
+        server->version >= 170000 ? "invalidation_reason" : "NULL");
     if (tr_pg_query(conn, "read the slot", sql, 1, params, &row, err) != TR_OK)
         return TR_FAIL;
     slot->exists = PQntuples(row) == 1;
@@ -97,8 +112,9 @@ enum tr_status tr_pg_slot_check(const struct tr_pg_settings *settings,
                       "the server gave up the slot \"%s\": the log that it needs was removed (%s)",
                       settings->slot_name,
                       slot->invalidation[0] != '\0' ? slot->invalidation : slot->wal_status);
-        return tr_hint(err, "Changes are missing. Copy the tables again: `tailrace drop FILE`, then "
-                            "`tailrace run FILE`. To prevent it: raise max_slot_wal_keep_size.");
+        return tr_hint(err,
+                       "Changes are missing. Copy the tables again: `tailrace drop FILE`, then "
+                       "`tailrace run FILE`. To prevent it: raise max_slot_wal_keep_size.");
     }
     return TR_OK;
 }
@@ -109,10 +125,11 @@ enum tr_status tr_pg_slot_fail_in_use(const struct tr_pg_settings *settings,
     (void)tr_fail(err, TR_E_PG_SLOT_IN_USE,
                   "the slot \"%s\" is in use by another connection (server process %d)",
                   settings->slot_name, slot->active_pid);
-    return tr_hint(err,
-                   "Stop the other reader of this slot. Who it is: SELECT * FROM pg_stat_replication "
-                   "WHERE pid = %d; to end it: SELECT pg_terminate_backend(%d);",
-                   slot->active_pid, slot->active_pid);
+    return tr_hint(
+        err,
+        "Stop the other reader of this slot. Who it is: SELECT * FROM pg_stat_replication "
+        "WHERE pid = %d; to end it: SELECT pg_terminate_backend(%d);",
+        slot->active_pid, slot->active_pid);
 }
 
 /* ---- making the slot ------------------------------------------------------------------------ */
@@ -150,8 +167,7 @@ enum tr_status tr_pg_slot_create(struct tr_pg_conn *walsender, const struct tr_p
     int64_t next_log_ms = tr_clock_mono_ms() + SLOT_WAIT_LOG_MS;
     while (PQisBusy(walsender->pg)) {
         bool woken = false;
-        if (tr_pg_wait(walsender, false, 1000, &woken) == TR_OK &&
-            !PQconsumeInput(walsender->pg)) {
+        if (tr_pg_wait(walsender, false, 1000, &woken) == TR_OK && !PQconsumeInput(walsender->pg)) {
             (void)tr_pg_fail_result(err, NULL, walsender->pg, what);
             goto cleanup;
         }
@@ -160,7 +176,8 @@ enum tr_status tr_pg_slot_create(struct tr_pg_conn *walsender, const struct tr_p
             goto cleanup;
         }
         if (tr_clock_mono_ms() >= next_log_ms) {
-            tr_log(TR_LOG_WARN, "the slot waits for transactions that are still open", "slot=%s", name);
+            tr_log(TR_LOG_WARN, "the slot waits for transactions that are still open", "slot=%s",
+                   name);
             next_log_ms += SLOT_WAIT_LOG_MS;
         }
     }
@@ -168,8 +185,9 @@ enum tr_status tr_pg_slot_create(struct tr_pg_conn *walsender, const struct tr_p
         goto cleanup;
     if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 1), lsn) ||
         strlen(tr_pg_text(row, 0, 2)) >= TR_PG_SNAPSHOT_NAME_BYTES) {
-        (void)tr_fail(err, TR_E_PG_PROTOCOL, "the server's answer to CREATE_REPLICATION_SLOT is not "
-                                             "understood");
+        (void)tr_fail(err, TR_E_PG_PROTOCOL,
+                      "the server's answer to CREATE_REPLICATION_SLOT is not "
+                      "understood");
         goto cleanup;
     }
     copy_text(snapshot_name, TR_PG_SNAPSHOT_NAME_BYTES, tr_pg_text(row, 0, 2));
@@ -234,7 +252,8 @@ static size_t count_uncovered(const struct tr_pg_catalog *catalog)
 
 static bool needs_via_root(const struct tr_pg_server *server, const struct tr_pg_catalog *catalog)
 {
-    if (server->version < TR_PG_VIA_ROOT_VERSION || !catalog->publication.exists || catalog->publication.via_root)
+    if (server->version < TR_PG_VIA_ROOT_VERSION || !catalog->publication.exists ||
+        catalog->publication.via_root)
         return false;
     for (size_t i = 0; i < catalog->relation_count; i++) {
         if (catalog->relations[i].captured && catalog->relations[i].kind == 'p')
@@ -282,13 +301,15 @@ static enum tr_status fail_publication(const struct tr_pg_settings *settings,
         (void)tr_fail(err, TR_E_PG_PUBLICATION, "the publication \"%s\" does not exist",
                       settings->publication_name);
     else
-        (void)tr_fail(err, TR_E_PG_PUBLICATION,
-                      "the publication \"%s\" does not send the captured tables as it should (%zu are "
-                      "not in it)",
-                      settings->publication_name, count_uncovered(catalog));
+        (void)tr_fail(
+            err, TR_E_PG_PUBLICATION,
+            "the publication \"%s\" does not send the captured tables as it should (%zu are "
+            "not in it)",
+            settings->publication_name, count_uncovered(catalog));
     if (sql[0] == '\0')
-        return tr_hint(err, "The publication is FOR ALL TABLES and sends a partition under its root's "
-                            "name: name the root in tables.");
+        return tr_hint(err,
+                       "The publication is FOR ALL TABLES and sends a partition under its root's "
+                       "name: name the root in tables.");
     return tr_hint(err, "As owner of the tables run: %.700s", sql);
 }
 
@@ -327,14 +348,15 @@ enum tr_status tr_pg_publication_ensure(struct tr_pg_conn *conn,
         status = fail_publication(settings, catalog, text, err);
         goto cleanup;
     }
-    tr_log(TR_LOG_INFO, catalog->publication.exists ? "extending the publication"
-                                                    : "making the publication",
+    tr_log(TR_LOG_INFO,
+           catalog->publication.exists ? "extending the publication" : "making the publication",
            "publication=%s", settings->publication_name);
     status = tr_pg_exec(conn, "make the publication", text, TR_PG_QUERY_TIMEOUT_MS, &result, err);
     if (status != TR_OK) {
         if (err->code == TR_E_PG_PERMISSION)
-            (void)tr_hint(err, "As owner of the tables run: %.600s Then set "
-                               "publication.autocreate.mode: disabled.",
+            (void)tr_hint(err,
+                          "As owner of the tables run: %.600s Then set "
+                          "publication.autocreate.mode: disabled.",
                           text);
         goto cleanup;
     }
@@ -377,8 +399,8 @@ static enum tr_status remove_slot(struct tr_pg_conn *conn, const struct tr_pg_se
 }
 
 enum tr_status tr_pg_remove(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,
-                            const struct tr_pg_server *server, tr_report_fn report, void *report_ctx,
-                            struct tr_error *err)
+                            const struct tr_pg_server *server, tr_report_fn report,
+                            void *report_ctx, struct tr_error *err)
 {
     struct tr_outbuf sql = {0};
     PGresult *row = NULL, *result = NULL;

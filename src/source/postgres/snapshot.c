@@ -1,24 +1,26 @@
 /* Copying the tables: N readers take jobs from one list and read them by COPY.
  *
- * All readers import the same exported snapshot (SET TRANSACTION SNAPSHOT), so together they see one
- * moment, exactly the one at which the slot's stream begins. The exporting connection stays open, and
- * idle, until the copy has ended. Each job is one transaction of its own and holds ACCESS SHARE on its
- * table only while it reads: that blocks no reader and no writer, and an ALTER TABLE waits for one
- * chunk at most. After the lock is held the file of the table is compared with the snapshot's
- * (a rewrite would show an old snapshot an empty table).
+ * All readers import the same exported snapshot (SET TRANSACTION SNAPSHOT), so together they see
+ * one moment, exactly the one at which the slot's stream begins. The exporting connection stays
+ * open, and idle, until the copy has ended. Each job is one transaction of its own and holds ACCESS
+ * SHARE on its table only while it reads: that blocks no reader and no writer, and an ALTER TABLE
+ * waits for one chunk at most. After the lock is held the file of the table is compared with the
+ * snapshot's (a rewrite would show an old snapshot an empty table).
  *
  * A reader's states:
  *   CONNECT → PLAN (reader 0 only) → TAKE → BEGIN → ASK → COPY → END → TAKE … → DONE
- * PLAN announces every table (CREATE TABLE) and commits where the pipeline stands. A batch of another
- * reader may overtake that, so each reader announces a table again before its own first row of it.
+ * PLAN announces every table (CREATE TABLE) and commits where the pipeline stands. A batch of
+ * another reader may overtake that, so each reader announces a table again before its own first row
+ * of it.
  *
- * A job ends with a COMMIT event that carries its chunk's mark and everything that a restart needs to
- * understand it, because no other commit may be durable by then.
+ * A job ends with a COMMIT event that carries its chunk's mark and everything that a restart needs
+ * to understand it, because no other commit may be durable by then.
  *
- * Lines are copied into the batch's arena one behind the other: where cells are not asked for, a sink
- * can forward a run of rows in one piece.
+ * Lines are copied into the batch's arena one behind the other: where cells are not asked for, a
+ * sink can forward a run of rows in one piece.
  *
- * Threads: the start on the opening thread; read on one thread per reader; they share the job counter. */
+ * Threads: the start on the opening thread; read on one thread per reader; they share the job
+ * counter. */
 #include "source/postgres/snapshot.h"
 
 #include <inttypes.h>
@@ -32,10 +34,11 @@
 #include "base/outbuf.h"
 #include "decode/pgcopy.h"
 
-#define ROW_HOLD_BYTES (64u << 10) /* larger rows stay in libpq's buffer instead of being copied */
+#define ROW_HOLD_BYTES (64u << 10) /* larger rows stay in libpq's buffer instead of being copied   \
+                                    */
 #define GATHER_WAIT_MS 20          /* with rows in hand: the longest wait for more */
 #define UNKNOWN_PAGES_MAX 16
-#define ROWS_PER_TICK 1024         /* rows between two looks at the progress counter */
+#define ROWS_PER_TICK 1024 /* rows between two looks at the progress counter */
 
 /* ---- start ---------------------------------------------------------------------------------- */
 
@@ -76,7 +79,8 @@ static enum tr_status export_by_slot(struct tr_pg_source *source, struct tr_pg_s
                              &snapshot->lsn, snapshot->name, err);
 }
 
-/* Without a stream to meet, a plain session exports; its LSN is only where about the copy stands. */
+/* Without a stream to meet, a plain session exports; its LSN is only where about the copy stands.
+ */
 static enum tr_status export_by_session(struct tr_pg_source *source,
                                         struct tr_pg_snapshot *snapshot, struct tr_error *err)
 {
@@ -103,7 +107,8 @@ static enum tr_status look_through(struct tr_pg_source *source, struct tr_pg_sna
 {
     struct tr_outbuf sql = {0};
     PGresult *row = NULL, *end = NULL;
-    tr_outbuf_lit(&sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
+    tr_outbuf_lit(&sql,
+                  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
     tr_pg_put_literal(&sql, snapshot->name);
     tr_outbuf_lit(&sql,
                   "; SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())");
@@ -164,7 +169,8 @@ static enum tr_status tell_stream(struct tr_pg_source *source, struct tr_pg_snap
     for (uint32_t i = 0; i < snapshot->copy_count; i++) {
         struct tr_pg_copy *copy = &snapshot->copies[i];
         struct tr_pg_known *known;
-        if (tr_pg_known_add(source, copy->relation->oid, copy->table, copy->skip_lsn, copy->soft_lsn, &known, err) != TR_OK)
+        if (tr_pg_known_add(source, copy->relation->oid, copy->table, copy->skip_lsn,
+                            copy->soft_lsn, &known, err) != TR_OK)
             return TR_FAIL;
         for (uint32_t leaf = 0; leaf < copy->leaf_count; leaf++) {
             for (size_t k = 0; k < source->catalog.relation_count; k++) {
@@ -199,7 +205,8 @@ enum tr_status tr_pg_snapshot_start(struct tr_pg_source *source, struct tr_pg_co
         snapshot->lsn = lsn;
         (void)snprintf(snapshot->name, sizeof snapshot->name, "%s", snapshot_name);
     } else {
-        status = tr_pg_plan(source, snapshot, err); /* with the catalog as it is: is there anything? */
+        status =
+            tr_pg_plan(source, snapshot, err); /* with the catalog as it is: is there anything? */
         if (status == TR_OK)
             status = source->bounded ? export_by_session(source, snapshot, err)
                                      : export_by_slot(source, snapshot, err);
@@ -217,7 +224,8 @@ enum tr_status tr_pg_snapshot_start(struct tr_pg_source *source, struct tr_pg_co
     status = tr_pg_plan(source, snapshot, err);
     if (status != TR_OK)
         goto cleanup;
-    if (make_readers(source, snapshot, err) != TR_OK || tell_stream(source, snapshot, err) != TR_OK) {
+    if (make_readers(source, snapshot, err) != TR_OK ||
+        tell_stream(source, snapshot, err) != TR_OK) {
         status = TR_FAIL;
         goto cleanup;
     }
@@ -387,9 +395,10 @@ static enum tr_status step_take(struct tr_pg_source *source, struct tr_pg_reader
 
 static enum tr_status fail_changed(const struct tr_pg_copy *copy, struct tr_error *err)
 {
-    return tr_fail(err, TR_E_PG_TABLE_CHANGED,
-                   "the table \"%s\".\"%s\" was rewritten, renamed or dropped while it was being copied",
-                   copy->relation->id.schema, copy->relation->id.table);
+    return tr_fail(
+        err, TR_E_PG_TABLE_CHANGED,
+        "the table \"%s\".\"%s\" was rewritten, renamed or dropped while it was being copied",
+        copy->relation->id.schema, copy->relation->id.table);
 }
 
 /* What a failed statement of a job means: the table is gone, or the exported snapshot is. */
@@ -505,7 +514,8 @@ static void count_rows(struct tr_pg_source *source, struct tr_pg_reader *reader,
     reader->rows_counted = 0;
 }
 
-/* Rows that have arrived. TR_AGAIN: no more for now; TR_OK: the batch is full or the COPY has ended. */
+/* Rows that have arrived. TR_AGAIN: no more for now; TR_OK: the batch is full or the COPY has
+ * ended. */
 static enum tr_status step_copy(struct tr_pg_source *source, struct tr_pg_reader *reader,
                                 struct tr_batch *batch, struct tr_error *err)
 {

@@ -1,4 +1,5 @@
-/* The copy of the tables: its plan and its readers' state. Private to snapshot_plan.c and snapshot.c. */
+/* The copy of the tables: its plan and its readers' state. Private to snapshot_plan.c and
+ * snapshot.c. */
 #ifndef TR_SOURCE_POSTGRES_SNAPSHOT_H
 #define TR_SOURCE_POSTGRES_SNAPSHOT_H
 
@@ -21,7 +22,7 @@ enum tr_pg_job_kind {
 };
 struct tr_pg_job {
     enum tr_pg_job_kind kind;
-    uint32_t table; /* index into tables */
+    uint32_t table;                  /* index into tables */
     uint32_t leaf_first, leaf_count; /* into that table's leaves; one unless RELOAD */
     uint32_t chunk;
     uint32_t since_xmin; /* REREAD */
@@ -84,8 +85,8 @@ struct tr_pg_snapshot {
  * set by the caller. */
 enum tr_status tr_pg_plan(struct tr_pg_source *source, struct tr_pg_snapshot *snapshot,
                           struct tr_error *err);
-/* The statements of a job, in two simple queries: transaction, lock and check, which gives one row that
- * must be 0; then COPY and the end of the transaction. */
+/* The statements of a job, in two simple queries: transaction, lock and check, which gives one row
+ * that must be 0; then COPY and the end of the transaction. */
 void tr_pg_job_begin_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,
                          struct tr_outbuf *sql);
 void tr_pg_job_copy_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,

@@ -1,32 +1,35 @@
 /* What is to be copied.
  *
- * A table is cut by its physical pages (ctid ranges: PostgreSQL 14 and newer read only the pages of a
- * range; before that a range would read the whole table, so there a table is one chunk). Each finished
- * chunk leaves a mark chunk/LEAF/FILENODE/I=N, "stands as snapshot N saw it".
+ * A table is cut by its physical pages (ctid ranges: PostgreSQL 14 and newer read only the pages of
+ * a range; before that a range would read the whole table, so there a table is one chunk). Each
+ * finished chunk leaves a mark chunk/LEAF/FILENODE/I=N, "stands as snapshot N saw it".
  *
  * After a crash the exported snapshot is gone. The rest is read under a new one, S2, of a temporary
- * slot; the stream still begins at the slot's LSN1 <= LSN2 and replays what S2 has seen already. With a
- * key that converges: every event puts a row into a state that the log passed through, and the last one
- * wins. These cases need care:
+ * slot; the stream still begins at the slot's LSN1 <= LSN2 and replays what S2 has seen already.
+ * With a key that converges: every event puts a row into a state that the log passed through, and
+ * the last one wins. These cases need care:
  *
- *  - A row of a chunk still to be read may have moved, by an UPDATE between S1 and S2, into pages of a
- *    chunk that was done under S1. Reading only the pending pages under S2 would miss it, and the
+ *  - A row of a chunk still to be read may have moved, by an UPDATE between S1 and S2, into pages
+ * of a chunk that was done under S1. Reading only the pending pages under S2 would miss it, and the
  *    replayed UPDATE may carry unchanged TOAST columns, which a target without the row cannot fill.
- *    So done chunks of an unfinished table are read again, but only rows whose xmin is not older than
- *    S1's xmin: `age(xmin) <= age(XMIN)`, a superset of what changed. Their marks then say N=2. A table
- *    is finished when all its chunks have the same N; so a second crash is no special case.
- *  - An UPDATE of the key between S1 and S2: the old row may not be in the target, the new one is, as a
- *    whole. The stream gives such an event as a DELETE of the old key and an UPDATE of the new row.
- *  - Its file may have been rewritten (VACUUM FULL, TRUNCATE, ALTER TABLE): pages mean nothing any more.
- *    The filenode is part of the key of a chunk's mark, so all chunks count as not done.
- *  - Without a key nothing converges. An unfinished table is emptied (TRUNCATE_FOR_RELOAD) and copied as
- *    one piece, and events of transactions that commit before LSN2 are skipped (mark skip/OID).
+ *    So done chunks of an unfinished table are read again, but only rows whose xmin is not older
+ * than S1's xmin: `age(xmin) <= age(XMIN)`, a superset of what changed. Their marks then say N=2. A
+ * table is finished when all its chunks have the same N; so a second crash is no special case.
+ *  - An UPDATE of the key between S1 and S2: the old row may not be in the target, the new one is,
+ * as a whole. The stream gives such an event as a DELETE of the old key and an UPDATE of the new
+ * row.
+ *  - Its file may have been rewritten (VACUUM FULL, TRUNCATE, ALTER TABLE): pages mean nothing any
+ * more. The filenode is part of the key of a chunk's mark, so all chunks count as not done.
+ *  - Without a key nothing converges. An unfinished table is emptied (TRUNCATE_FOR_RELOAD) and
+ * copied as one piece, and events of transactions that commit before LSN2 are skipped (mark
+ * skip/OID).
  *
- * Where S2's schema is newer than LSN1's, changes of the schema that commit before LSN2 are in the copy
- * already (mark soft/OID): rows of older versions flow, but nothing is dropped or renamed for them.
+ * Where S2's schema is newer than LSN1's, changes of the schema that commit before LSN2 are in the
+ * copy already (mark soft/OID): rows of older versions flow, but nothing is dropped or renamed for
+ * them.
  *
- * Tables that came to match later are copied in the same way; their changes before the copy's LSN are
- * skipped. */
+ * Tables that came to match later are copied in the same way; their changes before the copy's LSN
+ * are skipped. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +78,8 @@ static bool cut_before(const struct tr_pg_source *source, struct tr_pg_leaf *lea
 {
     uint32_t filenode, pages, count;
     const char *plan = tr_pg_mark_get(&source->marks, "plan/%u", leaf->oid);
-    if (plan == NULL || sscanf(plan, "%" SCNu32 " %" SCNu32 " %" SCNu32, &filenode, &pages, &count) != 3)
+    if (plan == NULL ||
+        sscanf(plan, "%" SCNu32 " %" SCNu32 " %" SCNu32, &filenode, &pages, &count) != 3)
         return false;
     if (filenode != leaf->filenode || count == 0 || count > 2 * CHUNKS_PER_LEAF_MAX)
         return false;
@@ -138,11 +142,12 @@ static void add_job(struct planner *planner, struct tr_pg_job job)
 
 static void add_chunk(struct planner *planner, uint32_t leaf, uint32_t chunk, uint32_t since_xmin)
 {
-    add_job(planner, (struct tr_pg_job){.kind = since_xmin != 0 ? TR_PG_JOB_REREAD : TR_PG_JOB_CHUNK,
-                                        .leaf_first = leaf,
-                                        .leaf_count = 1,
-                                        .chunk = chunk,
-                                        .since_xmin = since_xmin});
+    add_job(planner,
+            (struct tr_pg_job){.kind = since_xmin != 0 ? TR_PG_JOB_REREAD : TR_PG_JOB_CHUNK,
+                               .leaf_first = leaf,
+                               .leaf_count = 1,
+                               .chunk = chunk,
+                               .since_xmin = since_xmin});
 }
 
 static void add_all_chunks(struct planner *planner)
@@ -161,8 +166,8 @@ static void add_reload(struct planner *planner)
         planner->copy->leaves[i].chunk_pages = 0;
         planner->copy->leaves[i].chunk_count = 1;
     }
-    add_job(planner, (struct tr_pg_job){.kind = TR_PG_JOB_RELOAD,
-                                        .leaf_count = planner->copy->leaf_count});
+    add_job(planner,
+            (struct tr_pg_job){.kind = TR_PG_JOB_RELOAD, .leaf_count = planner->copy->leaf_count});
 }
 
 /* The number of the snapshot that a chunk was read under, 0 = not done. */
@@ -187,7 +192,8 @@ static bool leaf_is_done(const struct tr_pg_source *source, const struct tr_pg_l
     return true;
 }
 
-/* xmin of snapshot N, as its mark says; 0 when the mark is missing: then everything is read again. */
+/* xmin of snapshot N, as its mark says; 0 when the mark is missing: then everything is read again.
+ */
 static uint32_t xmin_of(const struct tr_pg_source *source, uint32_t number)
 {
     const char *mark = tr_pg_mark_get(&source->marks, "snapshot/%u", number);
@@ -251,7 +257,8 @@ static void plan_table(struct planner *planner)
     bool copying = tr_pg_mark_get(&source->marks, "copy/%u", oid) != NULL;
     uint32_t jobs_before = planner->snapshot->job_count;
     bool resumed = false;
-    copy->by_leaves = copy->relation->kind == 'p' && source->server.version < TR_PG_VIA_ROOT_VERSION;
+    copy->by_leaves =
+        copy->relation->kind == 'p' && source->server.version < TR_PG_VIA_ROOT_VERSION;
     if (known && !copying && !source->bounded && !copy->by_leaves)
         return;
     tr_pg_catalog_leaves(&planner->source->catalog,
@@ -275,8 +282,9 @@ static void plan_table(struct planner *planner)
         copy->skip_lsn = planner->snapshot->lsn;
     } else {
         copy->soft_lsn = planner->snapshot->lsn;
-        /* A first copy that was broken off: its rows stand at the skip point or later. Replaying what
-         * is before it would take them back, and the next start would skip the way forward again. */
+        /* A first copy that was broken off: its rows stand at the skip point or later. Replaying
+         * what is before it would take them back, and the next start would skip the way forward
+         * again. */
         copy->skip_lsn = tr_pg_mark_lsn(&source->marks, "skip/%u", oid);
     }
 }
@@ -343,8 +351,9 @@ static void put_check(const struct tr_pg_copy *copy, const struct tr_pg_job *job
         tr_pg_put_literal(sql, tr_outbuf_cstr(&name));
         tr_outbuf_lit(sql, ")");
     }
-    tr_outbuf_lit(sql, ") x(o, f, n) WHERE pg_catalog.pg_relation_filenode(x.o) IS DISTINCT FROM x.f "
-                       "OR pg_catalog.to_regclass(x.n)::oid IS DISTINCT FROM x.o; ");
+    tr_outbuf_lit(sql,
+                  ") x(o, f, n) WHERE pg_catalog.pg_relation_filenode(x.o) IS DISTINCT FROM x.f "
+                  "OR pg_catalog.to_regclass(x.n)::oid IS DISTINCT FROM x.o; ");
     tr_outbuf_free(&name);
 }
 
@@ -402,7 +411,8 @@ void tr_pg_job_begin_sql(const struct tr_pg_snapshot *snapshot, const struct tr_
                          struct tr_outbuf *sql)
 {
     const struct tr_pg_copy *copy = &snapshot->copies[job->table];
-    tr_outbuf_lit(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
+    tr_outbuf_lit(sql,
+                  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT ");
     tr_pg_put_literal(sql, snapshot->name);
     tr_outbuf_lit(sql, "; LOCK TABLE ");
     put_from(copy, job, sql);

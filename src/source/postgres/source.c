@@ -5,9 +5,10 @@
  *   scan                                              reading back, for verify
  *   marks                                             the resume position
  *
- * Threads: see tailrace/source.h. The SQL connection belongs to the opening thread until stream(), and
- * to the stream's reader from then on. acknowledge only stores a number; interrupt only rings eventfds:
- * one for start and stream, one per snapshot reader, so that no waiter takes another's wake-up. */
+ * Threads: see tailrace/source.h. The SQL connection belongs to the opening thread until stream(),
+ * and to the stream's reader from then on. acknowledge only stores a number; interrupt only rings
+ * eventfds: one for start and stream, one per snapshot reader, so that no waiter takes another's
+ * wake-up. */
 #include "source/postgres/source.h"
 
 #include <stdio.h>
@@ -82,8 +83,8 @@ static enum tr_status source_validate(void *self, tr_report_fn report, void *rep
     struct tr_pg_source *source = self;
     if (tr_pg_source_sql(source, err) != TR_OK || tr_pg_source_catalog(source, err) != TR_OK)
         return TR_FAIL;
-    return tr_pg_preflight(&source->sql, &source->settings, &source->server, &source->catalog, report,
-                           report_ctx, err);
+    return tr_pg_preflight(&source->sql, &source->settings, &source->server, &source->catalog,
+                           report, report_ctx, err);
 }
 
 static enum tr_status source_start(void *self, const struct tr_state *marks, struct tr_error *err)
@@ -94,10 +95,7 @@ static enum tr_status source_start(void *self, const struct tr_state *marks, str
     return tr_pg_start(source, marks, err);
 }
 
-static unsigned source_snapshot_readers(void *self)
-{
-    return tr_pg_snapshot_readers(self);
-}
+static unsigned source_snapshot_readers(void *self) { return tr_pg_snapshot_readers(self); }
 
 static enum tr_status source_snapshot(void *self, unsigned reader_index, struct tr_batch *batch,
                                       int timeout_ms, struct tr_error *err)

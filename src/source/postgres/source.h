@@ -16,12 +16,12 @@
 /* A table as the stream knows it: what was last told to the sinks. */
 struct tr_pg_known {
     uint32_t oid;                 /* as the stream names it */
-    const struct tr_table *table; /* a reference; of PostgreSQL 12's partitions it is the root's, with
-                                     the root's oid as source_id */
+    const struct tr_table *table; /* a reference; of PostgreSQL 12's partitions it is the root's,
+                                     with the root's oid as source_id */
     uint64_t skip_lsn; /* rows of transactions that commit before it are in the copy already */
     uint64_t soft_lsn; /* schema changes of such transactions are in the copy already */
     bool dirty;        /* its mark has to ride on the next commit */
-    bool silent;       /* a partition of a captured root: announced only if a row comes under its name */
+    bool silent; /* a partition of a captured root: announced only if a row comes under its name */
 };
 struct tr_pg_known_list {
     struct tr_pg_known *items;
@@ -45,17 +45,17 @@ struct tr_pg_source {
     struct tr_pg_settings settings;
     struct tr_pg_server server;
     struct tr_pg_types types;
-    struct tr_pg_conn sql; /* catalog queries; start, then the stream's thread */
+    struct tr_pg_conn sql;               /* catalog queries; start, then the stream's thread */
     int wake_fds[TR_PG_READERS_MAX + 1]; /* [0] start and stream, [1 + i] snapshot reader i */
     bool raw_rows;
     bool checking;
-    bool bounded;            /* scan.startup.mode snapshot */
+    bool bounded; /* scan.startup.mode snapshot */
     char source_id[128];
-    struct tr_state marks;   /* as given to start */
-    bool resuming;           /* marks hold a position */
+    struct tr_state marks; /* as given to start */
+    bool resuming;         /* marks hold a position */
     struct tr_pg_catalog catalog;
-    uint64_t stream_lsn;     /* where the stream begins */
-    bool start_commit;       /* the first read gives the marks that end the snapshot */
+    uint64_t stream_lsn; /* where the stream begins */
+    bool start_commit;   /* the first read gives the marks that end the snapshot */
     struct tr_pg_known_list known;
     struct tr_pg_snapshot *snapshot;
     struct tr_pg_stream *stream;
@@ -67,8 +67,8 @@ struct tr_pg_source {
 /* ---- start.c -------------------------------------------------------------------------------- */
 enum tr_status tr_pg_start(struct tr_pg_source *source, const struct tr_state *marks,
                            struct tr_error *err);
-/* (Re)loads source->catalog on the SQL connection and builds the tables. A pipeline that resumes leaves
- * out new tables that cannot be captured. */
+/* (Re)loads source->catalog on the SQL connection and builds the tables. A pipeline that resumes
+ * leaves out new tables that cannot be captured. */
 enum tr_status tr_pg_source_catalog(struct tr_pg_source *source, struct tr_error *err);
 /* Connects the SQL connection again if it is gone. */
 enum tr_status tr_pg_source_sql(struct tr_pg_source *source, struct tr_error *err);
@@ -77,8 +77,8 @@ enum tr_status tr_pg_wait_inactive(struct tr_pg_source *source, struct tr_pg_slo
                                    struct tr_error *err);
 
 /* ---- snapshot_plan.c, snapshot.c ------------------------------------------------------------ */
-/* Decides what is to be copied, under which snapshot. exporter: a walsender that has just made the slot
- * with an exported snapshot (taken over), or NULL: one is made when needed. */
+/* Decides what is to be copied, under which snapshot. exporter: a walsender that has just made the
+ * slot with an exported snapshot (taken over), or NULL: one is made when needed. */
 enum tr_status tr_pg_snapshot_start(struct tr_pg_source *source, struct tr_pg_conn *exporter,
                                     const char *snapshot_name, uint64_t lsn, struct tr_error *err);
 unsigned tr_pg_snapshot_readers(const struct tr_pg_source *source);
@@ -99,18 +99,20 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
                                       const struct tr_pgoutput_relation *relation,
                                       uint64_t commit_lsn, struct tr_batch *batch,
                                       const struct tr_table **table, struct tr_error *err);
-/* Puts the CREATE_TABLE of a silent table behind the events before index, if the event there is its. */
+/* Puts the CREATE_TABLE of a silent table behind the events before index, if the event there is
+ * its. */
 enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batch *batch,
                                      uint32_t index, struct tr_error *err);
-/* Which attribute each column of a Relation message is (0: cannot be told). `before` may be NULL. */
+/* Which attribute each column of a Relation message is (0: cannot be told). `before` may be NULL.
+ */
 enum tr_status tr_pg_align(const struct tr_pgoutput_relation *relation,
                            const struct tr_pg_attrs *attrs, const struct tr_table *before,
                            int32_t *attnums, struct tr_error *err);
 
 /* ---- stream.c ------------------------------------------------------------------------------- */
 enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *err);
-enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *batch, int timeout_ms,
-                                 struct tr_error *err);
+enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *batch,
+                                 int timeout_ms, struct tr_error *err);
 enum tr_status tr_pg_stream_keepalive(struct tr_pg_source *source, struct tr_error *err);
 enum tr_status tr_pg_stream_finish(struct tr_pg_source *source, int timeout_ms,
                                    struct tr_error *err);

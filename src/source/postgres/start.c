@@ -5,17 +5,15 @@
  *   yes    missing                        PG_SLOT_MISSING
  *   yes    lost                           PG_SLOT_LOST
  *   yes    active                         PG_SLOT_IN_USE (after some seconds)
- *   yes    ahead                          PG_SLOT_AHEAD: confirmed_flush_lsn beyond lsn. The server would
- *                                         silently begin at the later of the two, so it is compared here
- *   yes    of another server or database  PG_SYSTEM_CHANGED
- *   no     absent    initial              publication, slot, copy under the slot's snapshot
- *   no     absent    latest-offset        publication, slot, stream
- *   no     absent    committed-offset     PG_SLOT_MISSING (as a configuration error)
- *   no     there     initial              the slot is kept (a crash before the first checkpoint leaves
- *                                         it behind). A temporary slot gives a new snapshot at S >= its
- *                                         confirmed position; copy under it, stream from S: what commits
- *                                         before S is in the copy, what comes later is in the stream
- *   no     there     latest-, committed-  stream from the slot's confirmed position: nothing is skipped
+ *   yes    ahead                          PG_SLOT_AHEAD: confirmed_flush_lsn beyond lsn. The server
+ * would silently begin at the later of the two, so it is compared here yes    of another server or
+ * database  PG_SYSTEM_CHANGED no     absent    initial              publication, slot, copy under
+ * the slot's snapshot no     absent    latest-offset        publication, slot, stream no     absent
+ * committed-offset     PG_SLOT_MISSING (as a configuration error) no     there     initial the slot
+ * is kept (a crash before the first checkpoint leaves it behind). A temporary slot gives a new
+ * snapshot at S >= its confirmed position; copy under it, stream from S: what commits before S is
+ * in the copy, what comes later is in the stream no     there     latest-, committed-  stream from
+ * the slot's confirmed position: nothing is skipped
  *
  * snapshot mode has no slot: the copy is made under a snapshot that a plain session exports, and a
  * restart before its end copies everything again, because one snapshot is what was asked for.
@@ -59,7 +57,8 @@ static void leave_out_unfit(struct tr_pg_source *source)
     struct tr_pg_catalog *catalog = &source->catalog;
     for (size_t i = 0; i < catalog->relation_count; i++) {
         struct tr_pg_relation *relation = &catalog->relations[i];
-        if (!relation->captured || tr_pg_mark_get(&source->marks, "table/%u", relation->oid) != NULL)
+        if (!relation->captured ||
+            tr_pg_mark_get(&source->marks, "table/%u", relation->oid) != NULL)
             continue;
         struct leaf_check check = {tr_pg_lacks_identity(relation)};
         tr_pg_catalog_leaves(catalog, relation, check_leaf, &check);
@@ -77,8 +76,8 @@ enum tr_status tr_pg_source_catalog(struct tr_pg_source *source, struct tr_error
 {
     tr_pg_catalog_free(&source->catalog);
     tr_pg_types_clear(&source->types);
-    if (tr_pg_catalog_load(&source->sql, &source->settings, &source->server, &source->catalog, err) !=
-        TR_OK)
+    if (tr_pg_catalog_load(&source->sql, &source->settings, &source->server, &source->catalog,
+                           err) != TR_OK)
         return TR_FAIL;
     if (source->resuming && !source->bounded)
         leave_out_unfit(source);
@@ -118,8 +117,9 @@ static enum tr_status fail_ahead(const struct tr_pg_source *source, const struct
                   tr_lsn_format(slot->confirmed_lsn, theirs, sizeof theirs),
                   tr_lsn_format(source->stream_lsn, own, sizeof own),
                   slot->confirmed_lsn - source->stream_lsn);
-    return tr_hint(err, "What lies between cannot be read again. Copy the tables again: `tailrace drop "
-                        "FILE`, then `tailrace run FILE`; and let no other program read this slot.");
+    return tr_hint(err,
+                   "What lies between cannot be read again. Copy the tables again: `tailrace drop "
+                   "FILE`, then `tailrace run FILE`; and let no other program read this slot.");
 }
 
 static enum tr_status check_slot_of_marks(struct tr_pg_source *source, struct tr_pg_slot *slot,
@@ -131,8 +131,9 @@ static enum tr_status check_slot_of_marks(struct tr_pg_source *source, struct tr
                       "the slot \"%s\" does not exist, and the checkpoint goes on at %s",
                       source->settings.slot_name,
                       tr_lsn_format(source->stream_lsn, own, sizeof own));
-        return tr_hint(err, "The changes since then may be gone. Copy the tables again: `tailrace drop "
-                            "FILE`, then `tailrace run FILE`.");
+        return tr_hint(err,
+                       "The changes since then may be gone. Copy the tables again: `tailrace drop "
+                       "FILE`, then `tailrace run FILE`.");
     }
     if (tr_pg_slot_check(&source->settings, slot, err) != TR_OK ||
         tr_pg_wait_inactive(source, slot, err) != TR_OK)
@@ -151,8 +152,9 @@ static enum tr_status check_identity(const struct tr_pg_source *source, struct t
                   "the checkpoint belongs to another server, database or slot");
     (void)tr_detail(err, "checkpoint: %.100s, server: %s (system identifier/database oid/slot)", id,
                     source->source_id);
-    return tr_hint(err, "Connect to the server it was made from, set slot.name and database back, or "
-                        "start over: `tailrace drop FILE`, then `tailrace run FILE`.");
+    return tr_hint(err,
+                   "Connect to the server it was made from, set slot.name and database back, or "
+                   "start over: `tailrace drop FILE`, then `tailrace run FILE`.");
 }
 
 /* ---- the first start ------------------------------------------------------------------------ */
@@ -197,8 +199,9 @@ static enum tr_status begin_streaming(struct tr_pg_source *source, struct tr_pg_
                          "the slot \"%s\" does not exist, and scan.startup.mode committed-offset "
                          "starts from it",
                          settings->slot_name);
-        return tr_hint(err, "Use scan.startup.mode: initial, or make the slot: SELECT "
-                            "pg_create_logical_replication_slot('%s', 'pgoutput');",
+        return tr_hint(err,
+                       "Use scan.startup.mode: initial, or make the slot: SELECT "
+                       "pg_create_logical_replication_slot('%s', 'pgoutput');",
                        settings->slot_name);
     }
     if (!slot->exists)
@@ -223,8 +226,8 @@ static enum tr_status start_bounded(struct tr_pg_source *source, struct tr_error
         return TR_OK;
     source->start_commit = true;
     if (tr_pg_source_catalog(source, err) != TR_OK ||
-        tr_pg_gate(&source->sql, &source->settings, &source->server, &source->catalog, false, err) !=
-            TR_OK)
+        tr_pg_gate(&source->sql, &source->settings, &source->server, &source->catalog, false,
+                   err) != TR_OK)
         return TR_FAIL;
     return tr_pg_snapshot_start(source, NULL, NULL, 0, err);
 }
@@ -232,7 +235,8 @@ static enum tr_status start_bounded(struct tr_pg_source *source, struct tr_error
 static enum tr_status prepare_publication(struct tr_pg_source *source, struct tr_error *err)
 {
     bool changed = true;
-    /* once to make it, once to extend it after a change of its parameters, once to see it is right */
+    /* once to make it, once to extend it after a change of its parameters, once to see it is right
+     */
     for (unsigned turn = 0; changed && turn < 3; turn++) {
         if (tr_pg_publication_ensure(&source->sql, &source->settings, &source->server,
                                      &source->catalog, &changed, err) != TR_OK)
@@ -248,7 +252,8 @@ enum tr_status tr_pg_start(struct tr_pg_source *source, const struct tr_state *m
 {
     struct tr_pg_slot slot = {0};
     const struct tr_pg_settings *settings = &source->settings;
-    if (tr_state_copy(&source->marks, marks, err) != TR_OK || tr_pg_source_sql(source, err) != TR_OK)
+    if (tr_state_copy(&source->marks, marks, err) != TR_OK ||
+        tr_pg_source_sql(source, err) != TR_OK)
         return TR_FAIL;
     source->stream_lsn = tr_pg_mark_lsn(&source->marks, "lsn");
     source->resuming = source->stream_lsn != 0;

@@ -6,17 +6,17 @@
  *   client → 'r' Int64(written) Int64(flushed) Int64(applied) Int64(time) Int8(1 = answer)
  * https://www.postgresql.org/docs/current/protocol-replication.html
  *
- * Positions. Only acknowledge() moves what is reported as flushed, and it comes after the checkpoint is
- * on disk. When no transaction is under way, the end that a keepalive names is a place where nothing
- * before it is still to come: an IDLE commit carries it, so that an idle table pins no log. It is sent
- * every heartbeat.interval, after 16 MB, or when the server asks for an answer (a server that shuts down
- * waits until we have confirmed everything).
+ * Positions. Only acknowledge() moves what is reported as flushed, and it comes after the
+ * checkpoint is on disk. When no transaction is under way, the end that a keepalive names is a
+ * place where nothing before it is still to come: an IDLE commit carries it, so that an idle table
+ * pins no log. It is sent every heartbeat.interval, after 16 MB, or when the server asks for an
+ * answer (a server that shuts down waits until we have confirmed everything).
  *
- * Gathering. A walsender sends as soon as the socket takes a message; a reader that wakes up for each
- * one costs the server most of its time in system calls. So with a backlog the reader sleeps
- * gather.time.us before it reads again. A backlog is: one look brought much, or there was something to
- * read, without waiting for it, many times in a row. A lone transaction is neither, so that no latency is
- * added when there is none.
+ * Gathering. A walsender sends as soon as the socket takes a message; a reader that wakes up for
+ * each one costs the server most of its time in system calls. So with a backlog the reader sleeps
+ * gather.time.us before it reads again. A backlog is: one look brought much, or there was something
+ * to read, without waiting for it, many times in a row. A lone transaction is neither, so that no
+ * latency is added when there is none.
  *
  * Threads: everything on the reader's thread, but acknowledged_lsn, which acknowledge() stores. */
 #include <inttypes.h>
@@ -31,41 +31,41 @@
 #include "base/outbuf.h"
 #include "source/postgres/source.h"
 
-#define HEADER_BYTES 25            /* 'w' and three Int64 */
-#define KEEPALIVE_BYTES 18         /* 'k', two Int64, one byte */
-#define STATUS_BYTES 34            /* 'r', four Int64, one byte */
+#define HEADER_BYTES 25    /* 'w' and three Int64 */
+#define KEEPALIVE_BYTES 18 /* 'k', two Int64, one byte */
+#define STATUS_BYTES 34    /* 'r', four Int64, one byte */
 #define PG_EPOCH_US INT64_C(946684800000000)
-#define HOLD_BYTES (16u << 10)     /* larger messages are held, smaller ones copied */
-#define BACKLOG_BYTES (32u << 10)  /* so much at one look is a backlog */
-#define BACKLOG_WAIT_US 300        /* a wait shorter than that is none */
-#define BACKLOG_LOOKS 8            /* so many looks in a row without waiting are a backlog */
+#define HOLD_BYTES (16u << 10)    /* larger messages are held, smaller ones copied */
+#define BACKLOG_BYTES (32u << 10) /* so much at one look is a backlog */
+#define BACKLOG_WAIT_US 300       /* a wait shorter than that is none */
+#define BACKLOG_LOOKS 8           /* so many looks in a row without waiting are a backlog */
 #define IDLE_WAL_BYTES (16u << 20)
-#define STATUS_MIN_MS 1000         /* between statuses that only report a moved position */
-#define STATUS_MAX_MS 10000        /* the longest silence of ours */
-#define SILENCE_MAX_MS 300000      /* the longest silence of the server's that is believed */
+#define STATUS_MIN_MS 1000    /* between statuses that only report a moved position */
+#define STATUS_MAX_MS 10000   /* the longest silence of ours */
+#define SILENCE_MAX_MS 300000 /* the longest silence of the server's that is believed */
 #define HEALTH_MS 30000
 #define TABLES_LOOK_MS 300000
-#define IDLE_ASKED_MIN_MS 200      /* between idle commits that the server asked for */
+#define IDLE_ASKED_MIN_MS 200 /* between idle commits that the server asked for */
 
 struct tr_pg_stream {
     struct tr_pg_conn conn;
     struct tr_pgoutput *decoder;
-    bool streaming;           /* START_REPLICATION was answered */
-    uint64_t txn_commit_lsn;  /* of the transaction under way */
-    uint64_t idle_lsn;        /* nothing before it is still to come */
-    uint64_t emitted_lsn;     /* carried by the last commit event */
+    bool streaming;          /* START_REPLICATION was answered */
+    uint64_t txn_commit_lsn; /* of the transaction under way */
+    uint64_t idle_lsn;       /* nothing before it is still to come */
+    uint64_t emitted_lsn;    /* carried by the last commit event */
     int64_t idle_ts_us;
-    int64_t emitted_ms;       /* when the last commit event was made */
-    int64_t status_ms;        /* when the last status was sent */
+    int64_t emitted_ms; /* when the last commit event was made */
+    int64_t status_ms;  /* when the last status was sent */
     uint64_t status_lsn;
     int64_t status_max_ms;
-    bool answer_asked;        /* the server wants a status */
-    bool idle_asked;          /* … and to hear how far we are */
-    int64_t heard_ms;         /* when the server last said something */
+    bool answer_asked; /* the server wants a status */
+    bool idle_asked;   /* … and to hear how far we are */
+    int64_t heard_ms;  /* when the server last said something */
     int64_t health_ms, tables_look_ms;
-    unsigned quick_looks;     /* in a row, without waiting */
-    size_t drained_bytes;     /* since the last wait */
-    char *pending;            /* a message that did not fit into its batch */
+    unsigned quick_looks; /* in a row, without waiting */
+    size_t drained_bytes; /* since the last wait */
+    char *pending;        /* a message that did not fit into its batch */
     size_t pending_len;
     const struct tr_table *bound_table; /* the last one asked for in load_bounds, and the answer */
     uint64_t skip_lsn, soft_lsn;
@@ -93,7 +93,8 @@ static enum tr_status on_relation(void *ctx, const struct tr_pgoutput_relation *
 {
     struct tr_pg_source *source = ctx;
     source->stream->bound_table = NULL;
-    return tr_pg_relation_message(source, relation, source->stream->txn_commit_lsn, batch, table, err);
+    return tr_pg_relation_message(source, relation, source->stream->txn_commit_lsn, batch, table,
+                                  err);
 }
 
 static void start_command(const struct tr_pg_source *source, struct tr_outbuf *sql)
@@ -127,17 +128,20 @@ static enum tr_status fail_stream(struct tr_pg_source *source, const PGresult *r
     bool about_publication = strstr(err->message, settings->publication_name) != NULL;
     if (tr_pg_is_sqlstate(result, "42704") && about_publication) {
         err->code = TR_E_PG_PUBLICATION;
-        (void)tr_hint(err, "The publication was dropped, or made after the position that the stream is "
-                           "at. If it is gone, make it again and restart; if it was made later, copy the "
-                           "tables again: `tailrace drop FILE`, then `tailrace run FILE`.");
+        (void)tr_hint(
+            err, "The publication was dropped, or made after the position that the stream is "
+                 "at. If it is gone, make it again and restart; if it was made later, copy the "
+                 "tables again: `tailrace drop FILE`, then `tailrace run FILE`.");
     } else if (tr_pg_is_sqlstate(result, "42704")) {
         err->code = TR_E_PG_SLOT_MISSING;
-        (void)tr_hint(err, "Copy the tables again: `tailrace drop FILE`, then `tailrace run FILE`.");
+        (void)tr_hint(err,
+                      "Copy the tables again: `tailrace drop FILE`, then `tailrace run FILE`.");
     } else if ((tr_pg_is_sqlstate(result, "55000") && strstr(err->message, "slot") != NULL) ||
                tr_pg_is_sqlstate(result, "58P01")) { /* invalidated; its log was removed */
         err->code = TR_E_PG_SLOT_LOST;
-        (void)tr_hint(err, "Copy the tables again: `tailrace drop FILE`, then `tailrace run FILE`; raise "
-                           "max_slot_wal_keep_size.");
+        (void)tr_hint(
+            err, "Copy the tables again: `tailrace drop FILE`, then `tailrace run FILE`; raise "
+                 "max_slot_wal_keep_size.");
     }
     err->class = tr_error_info(err->code)->class;
     return TR_FAIL;
@@ -299,9 +303,10 @@ static void load_bounds(struct tr_pg_source *source, const struct tr_table *tabl
     }
 }
 
-/* An update of the key that the copy has seen already: the old row may never have been copied, and the
- * new one is there as a whole, with the large values that the log does not repeat. A sink that moves the
- * old row would lose the new one; so the old key is deleted, and the new row updated where it is. */
+/* An update of the key that the copy has seen already: the old row may never have been copied, and
+ * the new one is there as a whole, with the large values that the log does not repeat. A sink that
+ * moves the old row would lose the new one; so the old key is deleted, and the new row updated
+ * where it is. */
 static void split_key_change(struct tr_batch *batch, uint32_t index)
 {
     struct tr_event *event = &batch->events[index];
@@ -314,8 +319,8 @@ static void split_key_change(struct tr_batch *batch, uint32_t index)
     event[1].flags &= (uint16_t) ~(TR_EV_KEY_CHANGED | TR_EV_BEFORE_KEY_ONLY);
 }
 
-/* Rows whose transaction commits before their table's copy. A message makes one row event, or several
- * TRUNCATEs; tr_batch_full leaves room for the one that split_key_change adds. */
+/* Rows whose transaction commits before their table's copy. A message makes one row event, or
+ * several TRUNCATEs; tr_batch_full leaves room for the one that split_key_change adds. */
 static void settle_copied(struct tr_pg_source *source, struct tr_batch *batch, uint32_t from)
 {
     struct tr_pg_stream *stream = source->stream;
@@ -337,8 +342,7 @@ static void settle_copied(struct tr_pg_source *source, struct tr_batch *batch, u
         if ((event->flags & TR_EV_KEY_CHANGED) == 0 || event->op != TR_OP_UPDATE)
             continue;
         load_bounds(source, event->table);
-        if (event->commit_position < stream->soft_lsn &&
-            batch->event_count < TR_BATCH_EVENTS_MAX)
+        if (event->commit_position < stream->soft_lsn && batch->event_count < TR_BATCH_EVENTS_MAX)
             split_key_change(batch, i++);
     }
 }
@@ -407,8 +411,8 @@ static enum tr_status take_data(struct tr_pg_source *source, char *buffer, size_
     bool hold = len >= HOLD_BYTES;
     if (payload.len >= 9 && payload.ptr[0] == 'B')
         stream->txn_commit_lsn = load_u64(payload.ptr + 1);
-    enum tr_status status = tr_pgoutput_decode(stream->decoder, payload, !hold, load_u64(buffer + 1),
-                                               recv_ts_us, batch, err);
+    enum tr_status status = tr_pgoutput_decode(stream->decoder, payload, !hold,
+                                               load_u64(buffer + 1), recv_ts_us, batch, err);
     if (status == TR_FAIL || finish_events(source, batch, from, err) != TR_OK) {
         PQfreemem(buffer); /* nobody reads the batch of a failed call */
         return TR_FAIL;
@@ -463,7 +467,8 @@ static enum tr_status take_message(struct tr_pg_source *source, char *buffer, si
         unsigned kind = (uint8_t)buffer[0];
         PQfreemem(buffer);
         return tr_fail(err, TR_E_PG_PROTOCOL,
-                       "the server sent a message of kind 0x%02x and %zu bytes in the stream", kind, len);
+                       "the server sent a message of kind 0x%02x and %zu bytes in the stream", kind,
+                       len);
     }
     take_keepalive(source, buffer);
     PQfreemem(buffer);
@@ -634,8 +639,8 @@ static enum tr_status consume(struct tr_pg_source *source, struct tr_error *err)
     return tr_pg_fail_result(err, NULL, source->stream->conn.pg, "follow the log");
 }
 
-enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *batch, int timeout_ms,
-                                 struct tr_error *err)
+enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *batch,
+                                 int timeout_ms, struct tr_error *err)
 {
     if (source->start_commit)
         return give_start_commit(source, batch, err);
@@ -680,7 +685,8 @@ enum tr_status tr_pg_stream_keepalive(struct tr_pg_source *source, struct tr_err
 
 /* ---- finish --------------------------------------------------------------------------------- */
 
-enum tr_status tr_pg_stream_finish(struct tr_pg_source *source, int timeout_ms, struct tr_error *err)
+enum tr_status tr_pg_stream_finish(struct tr_pg_source *source, int timeout_ms,
+                                   struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
     if (stream == NULL || !stream->streaming)

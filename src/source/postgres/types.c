@@ -1,13 +1,13 @@
 /* Types and columns.
  *
  * Built-in types are known by oid (decode/pg_types). The others are asked from the catalog once:
- * domains become their base type, enums keep their labels, arrays name their element, and everything
- * else is text as the server prints it. citext is a string, hstore is HSTORE.
+ * domains become their base type, enums keep their labels, arrays name their element, and
+ * everything else is text as the server prints it. citext is a string, hstore is HSTORE.
  *
- * Defaults: `ALTER TABLE … ADD COLUMN … DEFAULT` of a constant stores the value in attmissingval; it
- * is what the rows that were there before show, so it is what a target must fill in, and it belongs
- * to the attribute, whatever its name is by now. Otherwise the default's expression is taken if it is
- * one plain literal; expressions are never evaluated.
+ * Defaults: `ALTER TABLE … ADD COLUMN … DEFAULT` of a constant stores the value in attmissingval;
+ * it is what the rows that were there before show, so it is what a target must fill in, and it
+ * belongs to the attribute, whatever its name is by now. Otherwise the default's expression is
+ * taken if it is one plain literal; expressions are never evaluated.
  *
  * Thread: the one that owns the connection. */
 #include "source/postgres/types.h"
@@ -189,8 +189,8 @@ static enum tr_status resolve(struct tr_pg_types *types, struct tr_pg_conn *conn
 }
 
 enum tr_status tr_pg_types_resolve(struct tr_pg_types *types, struct tr_pg_conn *conn, uint32_t oid,
-                                   int32_t typmod, struct tr_arena *arena,
-                                   struct tr_column *column, struct tr_error *err)
+                                   int32_t typmod, struct tr_arena *arena, struct tr_column *column,
+                                   struct tr_error *err)
 {
     if (resolve(types, conn, oid, typmod, 0, column, err) != TR_OK)
         return TR_FAIL;
@@ -203,7 +203,8 @@ enum tr_status tr_pg_types_resolve(struct tr_pg_types *types, struct tr_pg_conn 
 
 /* ---- defaults ------------------------------------------------------------------------------- */
 
-/* Behind a literal only one cast may stand: ::numeric(10,2), ::character varying, ::public."Mood"[]. */
+/* Behind a literal only one cast may stand: ::numeric(10,2), ::character varying,
+ * ::public."Mood"[]. */
 static bool is_cast_or_end(const char *at)
 {
     if (*at == '\0')
@@ -288,8 +289,23 @@ static bool put_oids(struct tr_outbuf *out, const uint32_t *oids, size_t oid_cou
     return tr_outbuf_cstr(out)[0] == '{';
 }
 
-enum { A_RELID, A_IDENTITY_KIND, A_ORD, A_ATTNUM, A_NAME, A_TYPE, A_TYPMOD, A_NOT_NULL, A_DROPPED,
-       A_IDENTITY, A_GENERATED, A_MISSING, A_DEFAULT, A_PRIMARY, A_REPLICA };
+enum {
+    A_RELID,
+    A_IDENTITY_KIND,
+    A_ORD,
+    A_ATTNUM,
+    A_NAME,
+    A_TYPE,
+    A_TYPMOD,
+    A_NOT_NULL,
+    A_DROPPED,
+    A_IDENTITY,
+    A_GENERATED,
+    A_MISSING,
+    A_DEFAULT,
+    A_PRIMARY,
+    A_REPLICA
+};
 
 static enum tr_status read_attr(const PGresult *rows, int row, struct tr_arena *arena,
                                 struct tr_pg_attr *attr, struct tr_error *err)
@@ -328,7 +344,8 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
     const char *params[] = {list.data};
     if (tr_pg_query(
             conn, "read the columns from the catalog",
-            "SELECT a.attrelid, c.relreplident, o.ord, a.attnum, a.attname, a.atttypid, a.atttypmod, "
+            "SELECT a.attrelid, c.relreplident, o.ord, a.attnum, a.attname, a.atttypid, "
+            "a.atttypmod, "
             "a.attnotnull, a.attisdropped, a.attidentity, a.attgenerated, "
             "CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END, "
             "CASE WHEN a.atthasdef AND a.attgenerated = '' "
@@ -339,7 +356,8 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
             "LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
             "LEFT JOIN LATERAL (SELECT k.ord FROM pg_catalog.pg_index i, "
             "unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, ord) WHERE i.indrelid = c.oid "
-            "AND i.indisprimary AND k.ord <= i.indnkeyatts AND k.attnum = a.attnum LIMIT 1) p ON true "
+            "AND i.indisprimary AND k.ord <= i.indnkeyatts AND k.attnum = a.attnum LIMIT 1) p ON "
+            "true "
             "LEFT JOIN LATERAL (SELECT k.ord FROM pg_catalog.pg_index i, "
             "unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, ord) WHERE i.indrelid = c.oid "
             "AND i.indisreplident AND k.ord <= i.indnkeyatts AND k.attnum = a.attnum LIMIT 1) r "
@@ -359,8 +377,7 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
         struct tr_pg_attrs *own = &attrs[place - 1];
         size_t count = (size_t)(end - row);
         own->replica_identity = tr_pg_text(rows, row, A_IDENTITY_KIND)[0];
-        own->items =
-            tr_arena_alloc(arena, count * sizeof *own->items, _Alignof(struct tr_pg_attr));
+        own->items = tr_arena_alloc(arena, count * sizeof *own->items, _Alignof(struct tr_pg_attr));
         if (own->items == NULL) {
             (void)no_memory(err);
             goto cleanup;
@@ -386,8 +403,8 @@ static uint16_t attr_key_index(const struct tr_pg_sent_column *column, bool by_i
     return by_identity ? column->attr->identity_index : column->attr->primary_index;
 }
 
-/* The catalog's key, if all its columns are sent and (in the stream, where the flags say what a DELETE
- * carries) it is the flagged set. */
+/* The catalog's key, if all its columns are sent and (in the stream, where the flags say what a
+ * DELETE carries) it is the flagged set. */
 static bool catalog_key_fits(const struct tr_pg_sent_table *sent, bool by_identity)
 {
     uint16_t want = by_identity ? sent->identity_count : sent->primary_count, have = 0;
@@ -417,8 +434,8 @@ static void choose_key(const struct tr_pg_sent_table *sent, struct tr_column *co
                        bool *is_primary)
 {
     bool by_identity = sent->replica_identity == 'i';
-    bool flagged = sent->from_stream &&
-                   (sent->replica_identity == 'd' || sent->replica_identity == 'i');
+    bool flagged =
+        sent->from_stream && (sent->replica_identity == 'd' || sent->replica_identity == 'i');
     uint16_t place = 0;
     *is_primary = !by_identity;
     if (catalog_key_fits(sent, by_identity)) {
