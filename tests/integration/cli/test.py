@@ -102,6 +102,13 @@ class Words(Case):
         self.assertIn("NOT_RUNNING", done.all)
 
 
+def catches(pid, number):
+    """Whether the process has a handler for the signal (proc(5): SigCgt)."""
+    with open("/proc/%d/status" % pid) as status:
+        mask = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
+    return bool(mask >> (number - 1) & 1)
+
+
 class Running(Case):
     def setUp(self):
         super().setUp()
@@ -223,8 +230,9 @@ class Running(Case):
         run_ = self.pipeline(self.db.source(), {"type": "sqlite", "path": self.target})
         for delay in (0.03, 0.06, 0.1, 0.15, 0.25, 0.4):
             run_.start()
-            # The program has to be there at all: its first act is to take the signal over.
-            self.wait(lambda: b"tailrace" in open("/proc/%d/cmdline" % run_.pid, "rb").read(), run_)
+            # The program has to be there at all: its first act is to take the signal over. Before
+            # that the loader and a sanitizer's runtime are at work, for longer on a busy machine.
+            self.wait(lambda: catches(run_.pid, signal.SIGTERM), run_)
             time.sleep(delay)
             os.kill(run_.pid, signal.SIGTERM)
             self.assertEqual(run_.wait_exit(), 0, "SIGTERM after %.2f s" % delay)
