@@ -189,7 +189,7 @@ struct tr_event {
     uint32_t txn_index;  /* place within its transaction, from 0; with commit_position it names an event */
     uint64_t position;   /* PostgreSQL: the change's own LSN */
     uint64_t commit_position; /* PostgreSQL: LSN of the commit record; snapshot: the snapshot's LSN */
-    uint64_t prev_commit_position; /* commit_position of the transaction before this one, 0 unknown */
+    uint64_t prev_commit_position; /* end LSN of the transaction before this one, 0 unknown */
     int64_t ts_us;       /* commit time (snapshot: time of reading), µs since 1970-01-01 UTC */
     int64_t recv_ts_us;  /* when the reader received it, same clock as tr_clock_wall_us */
     uint64_t txn_id;     /* PostgreSQL xid, 0 none */

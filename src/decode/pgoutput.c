@@ -61,7 +61,6 @@ struct tr_pgoutput {
     char *origin;      /* buffer of origin_capacity bytes; valid when has_origin */
     size_t origin_capacity;
 
-    uint64_t prev_commit_lsn;
     uint64_t last_end_lsn;
     uint64_t
         last_wal_start;     /* the server sends Relation messages with position 0: they take this */
@@ -99,7 +98,6 @@ void tr_pgoutput_reset(struct tr_pgoutput *decoder)
     decoder->last_entry = NULL;
     decoder->in_transaction = false;
     decoder->has_origin = false;
-    decoder->prev_commit_lsn = 0;
     decoder->last_end_lsn = 0;
     decoder->last_wal_start = 0;
     decoder->truncate_done = 0;
@@ -217,7 +215,7 @@ static bool stamp(const struct message *message, struct tr_event *event)
     event->txn_index = decoder->txn_index;
     event->position = message->wal_start;
     event->commit_position = decoder->commit_lsn;
-    event->prev_commit_position = decoder->prev_commit_lsn;
+    event->prev_commit_position = decoder->last_end_lsn;
     event->ts_us = decoder->commit_us;
     event->recv_ts_us = message->recv_ts_us;
     event->txn_id = decoder->txn_id;
@@ -583,7 +581,6 @@ static enum tr_status decode_commit(struct message *message, struct tr_error *er
         event->position = end_lsn;
     }
     decoder->in_transaction = false;
-    decoder->prev_commit_lsn = commit_lsn;
     decoder->last_end_lsn = end_lsn;
     return TR_OK;
 }
@@ -661,7 +658,7 @@ static bool stamp_appended(const struct message *message, uint32_t from)
         event->txn_index = message->decoder->txn_index;
         event->position = message->wal_start;
         event->commit_position = message->decoder->commit_lsn;
-        event->prev_commit_position = message->decoder->prev_commit_lsn;
+        event->prev_commit_position = message->decoder->last_end_lsn;
         event->ts_us = message->decoder->commit_us;
         event->recv_ts_us = message->recv_ts_us;
         event->txn_id = message->decoder->txn_id;
@@ -741,7 +738,7 @@ static enum tr_status decode_message(struct message *message, struct tr_error *e
         decoder->event_count++;
     } else {
         event->commit_position = lsn;
-        event->prev_commit_position = decoder->prev_commit_lsn;
+        event->prev_commit_position = decoder->last_end_lsn;
         event->ts_us = message->recv_ts_us; /* the message carries no time of its own */
         event->recv_ts_us = message->recv_ts_us;
     }

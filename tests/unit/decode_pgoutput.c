@@ -194,7 +194,7 @@ static void insert_has_every_field(void **state)
     assert_false(tr_pgoutput_in_transaction(f->decoder));
     begin(f);
     insert(f, "=3");
-    assert_int_equal(last(f)->prev_commit_position, COMMIT_LSN);
+    assert_int_equal(last(f)->prev_commit_position, END_LSN);
     assert_int_equal(last(f)->txn_index, 0);
 }
 
