@@ -1,6 +1,7 @@
 """The command line: every command, --help, --json, exit codes, the man page, signals."""
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -56,6 +57,7 @@ class Words(Case):
     def test_docs_are_up_to_date(self):
         """The generated pages in docs/ are what this binary writes."""
         folder = self.path("docs")
+        shutil.copytree(os.path.join(ROOT, "docs"), folder)  # only marked blocks of a page are made
         done = cli("docs", folder)
         self.assertEqual(done.returncode, 0, done)
         stale = []
