@@ -67,6 +67,7 @@ class Files(Case):
             self.db.execute("insert into ledger select i, 0, 0, 0, repeat('x', 100) "
                             "from generate_series(%d, %d) i" % (index * 20, index * 20 + 19))
         self.wait(lambda: len(published_files(self.folder)) >= 5, self.run_)
+        self.wait(lambda: self.run_.status()["tables"][0]["creates"] == 800, self.run_, what="every change to be read")
         self.run_.stop()
         files = published_files(self.folder)
         self.assertEqual(len(read_folder(self.folder)), 800)

@@ -1221,14 +1221,14 @@ static void scan_and_drop(void **state)
     assert_int_equal(scan->open(feed.sink, t, &key, &second, &feed.err),
                      TR_OK); /* while the other is open */
     assert_int_equal(scan->next(second, &cells, &feed.err), TR_OK);
-    assert_string_equal(cells[1].ptr, "1000.50");
+    assert_string_equal(cells[1].ptr, "$1,000.50");
     assert_string_equal(cells[2].ptr, "\\x00");
     assert_int_equal(scan->next(second, &cells, &feed.err), TR_END);
     scan->close(second);
     assert_int_equal(scan->next(open, &cells, &feed.err), TR_OK);
     assert_string_equal(cells[0].ptr, "a");
     assert_int_equal(scan->next(open, &cells, &feed.err), TR_OK);
-    assert_string_equal(cells[1].ptr, "1000.50");
+    assert_string_equal(cells[1].ptr, "$1,000.50");
     assert_int_equal(scan->next(open, &cells, &feed.err), TR_END);
     scan->close(open);
     const struct tr_table *missing = feed_table(2, "public", "missing", "k text k");

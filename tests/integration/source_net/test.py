@@ -55,6 +55,7 @@ class Net(Case):
         self.start(env={"TAILRACE_FAILPOINT": "sink.sqlite.before_commit=sleep:700"},
                    **{"buffer.memory": "8MiB"})
         self.equal(60)
+        self.wait_streaming(self.run_)
         pid = self.pg.slot(self.run_.name + "_slot")["active_pid"]
         for index in range(12):
             self.db.execute("insert into t select i, repeat('y', 200) from generate_series(%d, %d) i"
@@ -68,6 +69,7 @@ class Net(Case):
         """Another program holds the write lock for longer than wal_sender_timeout."""
         self.start(sink={"type": "sqlite", "path": self.target, "busy-timeout": "30s"})
         self.equal()
+        self.wait_streaming(self.run_)
         pid = self.pg.slot(self.run_.name + "_slot")["active_pid"]
         import sqlite3
         lock = sqlite3.connect(self.target, isolation_level=None)
