@@ -88,6 +88,9 @@ struct tr_column {
     bool identity_by_default;
     const char *default_value;   /* canonical TEXT of a constant default, NULL if none or not constant */
     const char *enum_labels;     /* TR_T_ENUM: labels joined by '\n', else NULL */
+    bool hidden;                 /* of the envelope, not of the row (the op and timestamp fields of
+                                    cdc-json): transforms can name it, nothing else sees it. The engine
+                                    takes it away before routing; no sink ever gets a hidden column */
 };
 
 enum tr_replica_identity { TR_RI_DEFAULT = 'd', TR_RI_NOTHING = 'n', TR_RI_FULL = 'f', TR_RI_INDEX = 'i' };
@@ -105,6 +108,9 @@ struct tr_table {
     const uint16_t *key_columns; /* column index per key position */
     enum tr_replica_identity replica_identity;
     bool key_is_primary;         /* the key is the primary key (not a replica identity index) */
+    uint16_t version_column;     /* 1-based index of the column that decides which row of a key is the
+                                    newest (last write wins), 0 none. Only sinks with
+                                    TR_CAP_LAST_WRITE_WINS get such tables; see sink.h */
 };
 
 /* Builder input is copied deeply (strings too). The result has one reference.
@@ -171,6 +177,9 @@ enum tr_event_flags {
 
 struct tr_schema_change;
 struct tr_mark;
+struct tr_message; /* message.h */
+
+#define TR_TIME_NONE INT64_MIN /* no time */
 
 struct tr_event {
     uint64_t seq;                 /* dense, from 1, per sink writer; set by the engine, 0 before */
@@ -194,6 +203,10 @@ struct tr_event {
     int64_t recv_ts_us;  /* when the reader received it, same clock as tr_clock_wall_us */
     uint64_t txn_id;     /* PostgreSQL xid, 0 none */
     const char *origin;  /* replication origin name or NULL */
+    const struct tr_message *message; /* what it was decoded from, in the batch's memory; NULL for
+                                         sources without messages */
+    int64_t event_time_us; /* the event-time column, µs since 1970-01-01 UTC; set by the engine;
+                              TR_TIME_NONE: there is none (0 before the engine saw the event) */
     uint16_t flags;      /* enum tr_event_flags */
     uint8_t op;          /* enum tr_op */
 };

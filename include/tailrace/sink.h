@@ -31,7 +31,19 @@ enum tr_sink_caps {
     TR_CAP_TRUNCATE = 32,
     TR_CAP_RAW_PGCOPY = 64, /* READ events with raw only are welcome */
     TR_CAP_PARALLEL = 128,  /* several writers can be opened */
+    TR_CAP_LAST_WRITE_WINS = 256, /* takes tables with a version_column, see below */
 };
+
+/* Last write wins (tr_table.version_column != 0, the table has a key):
+ *   - CREATE, READ and UPDATE write their row only when the target has no row of that key, or one
+ *     whose version is not greater (equal: the later event wins), and no newer deletion is remembered;
+ *   - DELETE removes the row only when its version (in the before image) is not smaller than the
+ *     row's, and is remembered in the table tailrace_deleted of the target, so that an older row that
+ *     comes later does not bring the key back. An accepted newer row forgets the deletion;
+ *   - an UPDATE that changes the key is a DELETE of the old key and a CREATE of the new one, both with
+ *     the version of the after image; a NULL version is older than every other;
+ *   - this holds within a batch, across batches, and across restarts. Versions compare as values of
+ *     their type: times as times, numbers as numbers. */
 
 struct tr_sink_ops {
     const char *name;

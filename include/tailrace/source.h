@@ -9,6 +9,7 @@
 
 #include "catalog.h"
 #include "event.h"
+#include "message.h"
 #include "option.h"
 
 #define TR_SOURCE_ABI 1
@@ -20,11 +21,18 @@ struct tr_context {
     const char *state_dir;  /* this pipeline's own folder; exists */
     bool raw_rows;          /* source: READ events need only `raw`, cells may be left out */
     bool checking;          /* opened by `check`, `verify` or `drop`: change nothing on the server */
+    bool has_dead_letters;  /* the pipeline has a dead-letter sink: see event/dead_letter.h */
+    /* Source with TR_SRC_SHARED: the marks as the sinks hold them now, over all processes of this
+     * pipeline. Sinks without positions count for nothing: *marks may be empty. Any thread; blocks. */
+    enum tr_status (*stored_marks)(void *engine, struct tr_state *marks, struct tr_error *err);
+    void *engine;
 };
 
 enum tr_source_caps {
     TR_SRC_SNAPSHOT = 1,
     TR_SRC_RAW_PGCOPY = 2, /* can give READ events with `raw` only */
+    TR_SRC_SPLITS = 4,     /* a message source: events carry `message`, COMMITs the marks TR_MARK_SPLIT */
+    TR_SRC_SHARED = 8,     /* several processes of one pipeline may share its splits (is_shared) */
 };
 
 /* A copy of counters, made by any thread. */
@@ -66,7 +74,8 @@ struct tr_source_ops {
                                int timeout_ms, struct tr_error *err);
     /* Called once after all snapshot batches are durable, before the first read. */
     enum tr_status (*stream)(void *self, struct tr_error *err);
-    /* Follows the log. As snapshot; TR_END when the source is bounded (scan.startup.mode snapshot). */
+    /* Follows the log. As snapshot; TR_END when the source is bounded (scan.startup.mode snapshot, or
+     * a message source that ends). */
     enum tr_status (*read)(void *self, struct tr_batch *batch, int timeout_ms, struct tr_error *err);
     /* These marks are in a saved checkpoint: the server may forget what is before them. Must not
      * block on the network; the reader's next read or keepalive sends it. */
@@ -84,6 +93,13 @@ struct tr_source_ops {
     void (*close)(void *self); /* NULL is fine */
 
     const struct tr_scan_ops *scan; /* NULL: verify is not possible */
+
+    /* TR_SRC_SPLITS, after start: the splits known now (the count may grow while it runs). Any thread.
+     * The engine's watermark waits for every split that is named here and not at its end. */
+    uint32_t (*split_count)(void *self);
+    const struct tr_split *(*split)(void *self, uint32_t index); /* NULL: not this process's now */
+    /* TR_SRC_SHARED: whether the configuration asks for sharing. */
+    bool (*is_shared)(void *self);
 };
 
 #endif

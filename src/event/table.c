@@ -76,7 +76,8 @@ void tr_table_spec(const struct tr_table *table, struct tr_table *spec)
                               .columns = table->columns,
                               .key_columns = table->key_columns,
                               .replica_identity = table->replica_identity,
-                              .key_is_primary = table->key_is_primary};
+                              .key_is_primary = table->key_is_primary,
+                              .version_column = table->version_column};
 }
 
 enum tr_status tr_table_new(const struct tr_table *spec, struct tr_table **out, struct tr_error *err)

@@ -69,7 +69,7 @@ static void put_column(struct tr_outbuf *out, const struct tr_column *column)
     put_int_member(out, "s", column->scale, 0);
     put_int_member(out, "l", column->length, 0);
     put_int_member(out, "k", column->key_index, 0);
-    char flags[5] = "";
+    char flags[6] = "";
     size_t flag_count = 0;
     if (column->nullable)
         flags[flag_count++] = 'n';
@@ -79,6 +79,8 @@ static void put_column(struct tr_outbuf *out, const struct tr_column *column)
         flags[flag_count++] = 'a';
     if (column->identity_by_default)
         flags[flag_count++] = 'i';
+    if (column->hidden)
+        flags[flag_count++] = 'h';
     flags[flag_count] = '\0';
     if (flag_count > 0)
         put_string_member(out, "f", flags);
@@ -172,6 +174,9 @@ static void get_flags(struct reader *reader, const json_t *object, struct tr_col
             break;
         case 'i':
             column->identity_by_default = true;
+            break;
+        case 'h':
+            column->hidden = true;
             break;
         default:
             reader->wrong = "f";
