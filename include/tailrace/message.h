@@ -19,7 +19,10 @@ struct tr_split {
     const char *name;      /* the position mark's key without its prefix: "users_cdc/0"; unique; the rules
                               of a mark's key hold */
     const char *container; /* topic, or the file's path; NUL-terminated UTF-8 */
-    int32_t partition;     /* Kafka partition, 0 for files */
+    const char *table;     /* the table's name when nothing else names one: the topic, the file's name
+                              without extensions; NULL: the container's */
+    int32_t partition;     /* Kafka partition; files: a number of the file's identity, so that two files
+                              that had the same path are told apart */
 };
 #define TR_SPLITS_MAX 65536
 
@@ -60,7 +63,8 @@ struct tr_decoder_context {
     const char *namespace; /* usually "" */
     const char *schema;    /* usually "" */
     const char *table;     /* NULL: the decoder's rule: the table named in the envelope (debezium-json,
-                              canal-json, maxwell-json), else the message's container */
+                              canal-json, maxwell-json), else the split's (split->table, NULL:
+                              split->container) */
     bool take_key;         /* rows get the message key's value as their key columns where the format can */
     /* Avro: the schema of an id, asked from the registry; the decoder caches it. NULL: no registry.
      * *text is NUL-terminated and belongs to the caller of the function (free). May block. */
