@@ -19,10 +19,10 @@ struct tr_split {
     const char *name;      /* the position mark's key without its prefix: "users_cdc/0"; unique; the rules
                               of a mark's key hold */
     const char *container; /* topic, or the file's path; NUL-terminated UTF-8 */
-    const char *table;     /* the table's name when nothing else names one: the topic, the file's name
-                              without extensions; NULL: the container's */
     int32_t partition;     /* Kafka partition; files: a number of the file's identity, so that two files
                               that had the same path are told apart */
+    const char *table;     /* the table's name when nothing else names one: the topic, the file's name
+                              without extensions; NULL: the container's */
 };
 #define TR_SPLITS_MAX 65536
 
