@@ -4,7 +4,7 @@
 #   include_rule.sh --selftest  proves that each rule can fail
 #
 # 1. source/ and sink/ include neither each other nor pipeline/, gateway/, engine/, cli/; nor do
-#    event/, decode/, encode/, checkpoint/, config/ and control/ include any of those, or source/, sink/.
+#    event/, decode/, encode/, checkpoint/, config/, control/ and kafka/ include any of those, or source/, sink/.
 # 2. decode/ and encode/ do no I/O: no header and no call of that kind.
 # 3. base/ includes only base/, errors/ and tailrace/error.h, and has no word of change data capture.
 # 4. One connector does not include another's folder.
@@ -40,7 +40,7 @@ check() {
     upper='(\.\./)*(pipeline|gateway|engine|cli)/'
     offence 'source/ knows too much' "$(includes "$src/source" | grep -E ":((\.\./)*sink/|$upper)")"
     offence 'sink/ knows too much' "$(includes "$src/sink" | grep -E ":((\.\./)*source/|$upper)")"
-    for folder in event decode encode checkpoint config control; do
+    for folder in event decode encode checkpoint config control kafka; do
         offence "$folder/ knows too much" \
             "$(includes "$src/$folder" | grep -E ":((\.\./)*(source|sink)/|$upper)")"
     done
@@ -110,6 +110,8 @@ selftest() {
     bad sink/x/a.c '#include "sink/y/b.h"'
     bad source/x/a.c '#include "source/y/b.h"'
     bad event/a.c '#include "sink/y/b.h"'
+    bad kafka/a.c '#include "sink/kafka/b.h"'
+    good source/kafka/a.c '#include "kafka/client.h"'
     bad config/a.c '#include "pipeline/engine.h"'
     bad decode/a.c '#include <libpq-fe.h>'
     bad decode/a.c '#include <sys/socket.h>'
