@@ -89,7 +89,8 @@ struct tr_decoder_ops {
      * table's first row in this process, TR_CHANGE_ALTER_TABLE when it changed), then 0…n row events.
      * Cells may point into message->value: the caller keeps it alive as long as the batch. The caller
      * sets `message` of every event appended. The caller made sure that the batch has room for
-     * TR_DECODE_EVENTS_MAX events.
+     * TR_DECODE_EVENTS_MAX events. Every event's ts_us is the time that the message's own text gives,
+     * else message->ts_us (which may be TR_TIME_NONE).
      * TR_FAIL with class TR_DATA: the message is malformed, nothing was appended; code, message and
      * detail say why and where (byte offset in the value), never the values themselves. */
     enum tr_status (*decode)(struct tr_decoder *decoder, const struct tr_message *message,

@@ -15,7 +15,8 @@ enum tr_decoder_format {
     TR_DECODE_AVRO,
     TR_DECODE_CSV
 };
-enum tr_unknown_fields { TR_UNKNOWN_EVOLVE, TR_UNKNOWN_IGNORE, TR_UNKNOWN_FAIL };
+/* AUTO: evolve without `columns`, ignore with them. */
+enum tr_unknown_fields { TR_UNKNOWN_AUTO, TR_UNKNOWN_EVOLVE, TR_UNKNOWN_IGNORE, TR_UNKNOWN_FAIL };
 
 struct tr_decoder_options {
     int format;                         /* enum tr_decoder_format */
@@ -35,6 +36,7 @@ extern const char *const tr_unknown_fields_values[];
 
 /* Sets the defaults that the rows name; for users without a pipeline file (tests, tools). */
 void tr_decoder_options_default(struct tr_decoder_options *options);
+/* NULL: the format is not built. */
 const struct tr_decoder_ops *tr_decoder_find(int format);
 
 #define TR_DECODER_AT(owner, member, field)                                                        \
@@ -68,10 +70,11 @@ const struct tr_decoder_ops *tr_decoder_find(int format);
         {.name = "unknown-fields",                                                                 \
          .type = TR_OPT_ENUM,                                                                      \
          .offset = TR_DECODER_AT(owner, member, unknown_fields),                                   \
+         .default_text = "auto",                                                                   \
          .values = tr_unknown_fields_values,                                                       \
-         .help = "A field that no column is for. evolve (default when columns are not given): it " \
-                 "becomes a column. ignore (default when they are): it is left out. fail: the "    \
-                 "message is malformed."},                                                         \
+         .help = "A field that no column is for. evolve: it becomes a column. ignore: it is left " \
+                 "out. fail: the message is malformed. auto: evolve when columns are not given, "  \
+                 "ignore when they are."},                                                         \
         {.name = "fail-on-missing-field",                                                          \
          .type = TR_OPT_BOOL,                                                                      \
          .offset = TR_DECODER_AT(owner, member, fail_on_missing_field),                            \

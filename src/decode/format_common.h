@@ -1,0 +1,34 @@
+/* What the JSON formats share: reading a message, appending its events. */
+#ifndef TR_DECODE_FORMAT_COMMON_H
+#define TR_DECODE_FORMAT_COMMON_H
+
+#include "decode/rows.h"
+
+/* The message's value as JSON. An empty value and what is not JSON: MESSAGE_SYNTAX, with the byte.
+ */
+enum tr_status tr_format_parse(struct tr_json_doc *doc, struct tr_slice text, unsigned keep_depth,
+                               struct tr_error *err) TR_WARN_UNUSED;
+/* MESSAGE_ENVELOPE with the place of a node (NULL: none). */
+enum tr_status tr_format_envelope(struct tr_error *err, const struct tr_json_doc *doc,
+                                  const struct tr_json_node *node, const char *reason);
+
+/* The image of a row that only the message's key names: TR_ROWS_KEY for a table with a key, else
+ * all members of the key. Without a usable key: MESSAGE_KEY. */
+enum tr_status tr_format_key_image(struct tr_rows_table *table, const struct tr_rows_input *input,
+                                   struct tr_cell **cells, struct tr_error *err) TR_WARN_UNUSED;
+
+struct tr_format_row {
+    enum tr_op op;
+    struct tr_cell *before, *after; /* NULL: none */
+    uint16_t flags;                 /* KEY_CHANGED and BEFORE_KEY_ONLY are found out */
+};
+/* Publishes the table's schema, then appends rows; every event gets ts_us. */
+enum tr_status tr_format_rows(struct tr_rows_table *table, struct tr_batch *batch,
+                              const struct tr_format_row *rows, size_t count, int64_t ts_us,
+                              struct tr_error *err) TR_WARN_UNUSED;
+
+/* A time in an envelope: ISO 8601 text, or a count of 1/units_per_second since 1970. TR_TIME_NONE:
+ * it is neither. */
+int64_t tr_format_time(const struct tr_json_node *node, int64_t units_per_second);
+
+#endif

@@ -1,0 +1,116 @@
+/* Format "json": a message is a row.
+ *
+ *   message   = object                  → CREATE with its members
+ *             | no value (a tombstone)  → DELETE of the row that the message's key names */
+#include <stdlib.h>
+
+#include "decode/format_common.h"
+
+struct tr_decoder {
+    struct tr_rows *rows;
+    struct tr_json_doc doc;
+    bool take_key;
+};
+
+struct work {
+    struct tr_decoder *decoder;
+    struct tr_rows_input input;
+    bool is_delete;
+    struct tr_cell *cells;
+};
+
+static void close_decoder(struct tr_decoder *decoder)
+{
+    if (decoder == NULL)
+        return;
+    tr_rows_free(decoder->rows);
+    tr_json_doc_free(&decoder->doc);
+    free(decoder);
+}
+
+static enum tr_status open_decoder(const void *options, const struct tr_decoder_context *context,
+                                   struct tr_decoder **out, struct tr_error *err)
+{
+    struct tr_decoder *decoder = calloc(1, sizeof *decoder);
+    if (decoder == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a decoder");
+    decoder->take_key = context->take_key;
+    if (tr_rows_new(options, context, NULL, 0, &decoder->rows, err) != TR_OK) {
+        close_decoder(decoder);
+        return TR_FAIL;
+    }
+    *out = decoder;
+    return TR_OK;
+}
+
+static enum tr_status restore(struct tr_decoder *decoder, const struct tr_state *marks,
+                              struct tr_error *err)
+{
+    return tr_rows_restore(decoder->rows, marks, err);
+}
+
+static enum tr_status fill(void *context, struct tr_rows_table *table, struct tr_error *err)
+{
+    struct work *work = context;
+    const struct tr_json_doc *doc = &work->decoder->doc;
+    if (work->is_delete)
+        return tr_format_key_image(table, &work->input, &work->cells, err);
+    return tr_rows_object(table, &work->input, doc, &doc->nodes[0], TR_ROWS_FULL, &work->cells,
+                          err);
+}
+
+static enum tr_status decode_row(struct work *work, const struct tr_message *message,
+                                 struct tr_error *err)
+{
+    struct tr_decoder *decoder = work->decoder;
+    struct tr_rows_table *table;
+    if (!work->is_delete) {
+        if (tr_format_parse(&decoder->doc, message->value, 1, err) != TR_OK)
+            return TR_FAIL;
+        if (decoder->doc.nodes[0].kind != TR_JSON_OBJECT)
+            return tr_format_envelope(err, &decoder->doc, NULL, "the message is not a JSON object");
+    }
+    if (tr_rows_table_of_message(decoder->rows, message, &table, err) != TR_OK ||
+        tr_rows_settle(table, fill, work, err) != TR_OK)
+        return TR_FAIL;
+    const struct tr_format_row row = {.op = work->is_delete ? TR_OP_DELETE : TR_OP_CREATE,
+                                      .before = work->is_delete ? work->cells : NULL,
+                                      .after = work->is_delete ? NULL : work->cells};
+    return tr_format_rows(table, work->input.batch, &row, 1, message->ts_us, err);
+}
+
+static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message *message,
+                             struct tr_batch *batch, struct tr_error *err)
+{
+    uint32_t first = batch->event_count;
+    struct work work = {.decoder = decoder,
+                        .input = {.batch = batch, .text = message->value.ptr},
+                        .is_delete = message->value.ptr == NULL};
+    if (work.is_delete || decoder->take_key) {
+        work.input.key = message->key;
+        work.input.key_plain = decoder->take_key;
+    }
+    if (decode_row(&work, message, err) == TR_OK)
+        return TR_OK;
+    batch->event_count = first;
+    tr_rows_rollback(decoder->rows);
+    return TR_FAIL;
+}
+
+static enum tr_status schema_marks(struct tr_decoder *decoder, struct tr_batch *batch,
+                                   const struct tr_mark **marks, uint32_t *count,
+                                   struct tr_error *err)
+{
+    return tr_rows_marks(decoder->rows, batch, marks, count, err);
+}
+
+extern const struct tr_decoder_ops tr_decoder_json;
+const struct tr_decoder_ops tr_decoder_json = {
+    .name = "json",
+    .summary = "a row per message; a message without value deletes the row of its key",
+    .open = open_decoder,
+    .restore = restore,
+    .decode = decode,
+    .schema_marks = schema_marks,
+    .close = close_decoder,
+};
