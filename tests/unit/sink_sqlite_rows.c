@@ -277,15 +277,17 @@ static void marks_and_restart(void **state)
     assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 1000, &rig.err));
     assert_query(&rig, "SELECT item FROM tailrace_position WHERE pipeline = 'shop' ORDER BY item",
                  "chunk/4\nchunk_1/x\nlsn");
-    /* more than fit into memory, in one transaction */
-    for (int i = 0; i < 3 * MARKS_PENDING_MAX; i++) {
+    /* more than wait for a transaction's end */
+    for (int i = 0; i < 6000; i++) {
         char key[32];
         (void)snprintf(key, sizeof key, "many/%d", i);
         put_commit(&rig, key, "v");
+        if (i % 1000 == 999)
+            assert_ok(&rig, send_batch(&rig));
     }
     assert_ok(&rig, send_batch(&rig));
     assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 1000, &rig.err));
-    assert_query(&rig, "SELECT count(*) FROM tailrace_position WHERE item GLOB 'many/*'", "768");
+    assert_query(&rig, "SELECT count(*) FROM tailrace_position WHERE item GLOB 'many/*'", "6000");
     tr_state_free(&marks);
 }
 

@@ -703,6 +703,16 @@ static enum tr_status rename_table(struct apply *apply, struct tr_error *err)
 
 /* ---- the entry ------------------------------------------------------------------------------ */
 
+/* Remembered deletions are known by the key's values: of another key they say nothing. */
+static bool changes_key(const struct tr_schema_change *change)
+{
+    for (uint32_t i = 0; i < change->item_count; i++) {
+        if (change->items[i].kind == TR_ALTER_KEY)
+            return true;
+    }
+    return false;
+}
+
 static enum tr_status apply_change(struct apply *apply, struct tr_error *err)
 {
     struct sqlite_writer *writer = apply->writer;
@@ -714,7 +724,9 @@ static enum tr_status apply_change(struct apply *apply, struct tr_error *err)
         if (tr_sqlite_check_names(apply->after, err) != TR_OK)
             return TR_FAIL;
         tr_sqlite_disown(writer, &apply->after->id);
-        return drop_table(apply, apply->after->id.table, err);
+        if (drop_table(apply, apply->after->id.table, err) != TR_OK)
+            return TR_FAIL;
+        return tr_sqlite_deleted_move(apply->db, apply->after->id.table, NULL, err);
     }
     if (kind == TR_CHANGE_RENAME_TABLE && apply->before != NULL)
         tr_sqlite_disown(writer, &apply->before->id);
@@ -727,9 +739,17 @@ static enum tr_status apply_change(struct apply *apply, struct tr_error *err)
     case TR_CHANGE_CREATE_TABLE:
         return create_table(apply, apply->after, err);
     case TR_CHANGE_ALTER_TABLE:
+        if (changes_key(apply->event->change) &&
+            tr_sqlite_deleted_move(apply->db, apply->after->id.table, NULL, err) != TR_OK)
+            return TR_FAIL;
         return alter_table(apply, err);
     case TR_CHANGE_RENAME_TABLE:
-        return rename_table(apply, err);
+        if (rename_table(apply, err) != TR_OK)
+            return TR_FAIL;
+        if (strcmp(apply->before->id.table, apply->after->id.table) == 0)
+            return TR_OK;
+        return tr_sqlite_deleted_move(apply->db, apply->before->id.table, apply->after->id.table,
+                                      err);
     case TR_CHANGE_DROP_TABLE:
         break;
     }

@@ -4,6 +4,8 @@
  *   sqlite_write.c    rows, transactions, flush
  *   sqlite_tables.c   cache of prepared statements per schema version
  *   sqlite_marks.c    the position table
+ *   sqlite_newest.c   rows of tables with a version: last write wins
+ *   sqlite_deleted.c  the deletions that last write wins remembers
  *   sqlite_apply.c    schema changes
  *   sqlite_convert.c  values after a type change
  *   sqlite_shape.c    what a target table looks like, and what is wrong with it
@@ -19,6 +21,7 @@
 #include "base/arena.h"
 #include "base/metric.h"
 #include "base/outbuf.h"
+#include "event/pending_marks.h"
 #include "tailrace/sink.h"
 
 #define SQLITE_COLUMNS_MAX 2000 /* SQLite's default SQLITE_MAX_COLUMN */
@@ -38,6 +41,7 @@ struct sqlite_options {
     int64_t cache_bytes;
     int64_t commit_rows;
     int64_t commit_ms;
+    int64_t tombstone_retention_ms; /* 0: for ever */
 };
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -136,6 +140,8 @@ void tr_sqlite_shape_free(struct shape *shape);
 int tr_sqlite_shape_column(const struct shape *shape, const char *name);
 /* Name and columns alone: what can be said without the file. */
 enum tr_status tr_sqlite_check_names(const struct tr_table *table, struct tr_error *err);
+/* Can the table's version column decide which row is newer? */
+enum tr_status tr_sqlite_check_version(const struct tr_table *table, struct tr_error *err);
 /* The existing target against the table, in the order: name, key, extra columns, types. */
 enum tr_status tr_sqlite_check_target(sqlite3 *db, const struct tr_table *table,
                                       const struct shape *shape, struct tr_error *err);
@@ -154,6 +160,7 @@ struct sqlite_sink {
     char *pipeline;
     bool checking;
     _Atomic bool interrupted; /* ends a wait for a lock */
+    struct tr_mark_guard loaded; /* what load_marks found; the writer goes on from it */
     sqlite3 *db; /* marks, validate and scans; NULL when checking and the file is absent */
 };
 
@@ -162,29 +169,45 @@ enum tr_status tr_sqlite_connect(struct sqlite_sink *sink, bool create, bool wri
                                  struct tr_error *err);
 enum tr_status tr_sqlite_position_table(sqlite3 *db, struct tr_error *err);
 
-/* ---- pending marks -------------------------------------------------------------------------- */
+/* ---- marks ---------------------------------------------------------------------------------- */
 
-#define MARKS_PENDING_MAX 256 /* more are written into the open transaction at once */
-struct pending_mark {
-    char key[TR_MARK_KEY_BYTES_MAX + 1];
-    size_t key_len;
-    char *value;
-    size_t value_len, value_capacity;
+struct sqlite_marks {
+    struct tr_pending_marks pending;
+    struct tr_mark_guard guard;
+    sqlite3_stmt *get, *set, *erase, *erase_prefix;
+    const struct sqlite_sink *sink;
 };
-struct pending_marks {
-    struct pending_mark *items; /* MARKS_PENDING_MAX slots, value buffers kept */
-    size_t count;
-    sqlite3_stmt *set, *erase, *erase_prefix;
-    const char *pipeline; /* the sink's */
+enum tr_status tr_sqlite_marks_open(struct sqlite_marks *marks, sqlite3 *db,
+                                    const struct sqlite_sink *sink, struct tr_error *err);
+void tr_sqlite_marks_close(struct sqlite_marks *marks);
+/* Into the open transaction. SINK_POSITION_CONFLICT: another process has written. */
+enum tr_status tr_sqlite_marks_write(struct sqlite_marks *marks, sqlite3 *db, struct tr_error *err);
+
+/* ---- remembered deletions (sqlite_deleted.c) ------------------------------------------------ */
+
+#define DELETED_TABLE "tailrace_deleted"
+struct sqlite_deleted {
+    sqlite3_stmt *find, *set, *erase, *sweep; /* NULL: not needed yet */
+    int64_t swept_ms;                         /* tr_clock_mono_ms of the last sweep, 0 none */
 };
-enum tr_status tr_sqlite_marks_open(struct pending_marks *marks, sqlite3 *db, const char *pipeline,
-                                    struct tr_error *err);
-void tr_sqlite_marks_close(struct pending_marks *marks);
-/* TR_AGAIN: no slot is free; write them first. */
-enum tr_status tr_sqlite_marks_add(struct pending_marks *marks, const struct tr_mark *mark,
-                                   struct tr_error *err);
-enum tr_status tr_sqlite_marks_write(struct pending_marks *marks, sqlite3 *db,
+struct sqlite_writer;
+/* Makes the table when absent, and the statements. */
+enum tr_status tr_sqlite_deleted_open(struct sqlite_writer *writer, struct tr_error *err);
+void tr_sqlite_deleted_close(struct sqlite_deleted *deleted);
+/* *found: there is one; its version's key in *version, valid until the next call. */
+enum tr_status tr_sqlite_deleted_find(struct sqlite_writer *writer, const char *target,
+                                      struct tr_slice key, struct tr_outbuf *version, bool *found,
+                                      struct tr_error *err);
+enum tr_status tr_sqlite_deleted_set(struct sqlite_writer *writer, const char *target,
+                                     struct tr_slice key, struct tr_slice version,
                                      struct tr_error *err);
+enum tr_status tr_sqlite_deleted_erase(struct sqlite_writer *writer, const char *target,
+                                       struct tr_slice key, struct tr_error *err);
+/* Takes away what is older than tombstone.retention, now and then; in the open transaction. */
+enum tr_status tr_sqlite_deleted_sweep(struct sqlite_writer *writer, struct tr_error *err);
+/* The target was renamed (to), or is no more what it was (to NULL): its deletions follow. */
+enum tr_status tr_sqlite_deleted_move(sqlite3 *db, const char *from, const char *to,
+                                      struct tr_error *err);
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
@@ -215,6 +238,7 @@ struct table_entry {
     sqlite3_stmt *update;   /* all columns but the key, by key; NULL when there are none */
     sqlite3_stmt *erase;    /* by key; keyless: by rowid */
     sqlite3_stmt *truncate;
+    sqlite3_stmt *version; /* of the row of a key; NULL: a table without versions */
     struct table_variant variants[VARIANTS_MAX];
     uint8_t *mask; /* scratch of the current row, a byte a column */
 };
@@ -227,7 +251,9 @@ struct sqlite_writer {
     struct sqlite_sink *sink;
     sqlite3 *db;
     sqlite3_stmt *begin, *commit;
-    struct pending_marks marks;
+    struct sqlite_marks marks;
+    struct sqlite_deleted deleted;
+    struct tr_outbuf key_text, version, old_version; /* of the row in work */
     struct table_entry *buckets[TABLE_CACHE_BUCKETS];
     size_t entry_count;
     uint64_t clock; /* counts look-ups: least recently used */
@@ -246,7 +272,7 @@ struct sqlite_writer {
     int wal_fd; /* for fdatasync; -1 not open */
     bool poisoned;
     struct tr_error poison; /* what broke the writer: every later call repeats it */
-    int64_t rows_missing;   /* since the last metric update */
+    int64_t rows_missing, rows_older; /* since the last metric update */
 };
 
 enum tr_status tr_sqlite_entry(struct sqlite_writer *writer, const struct tr_table *table,
@@ -261,6 +287,22 @@ enum tr_status tr_sqlite_own(struct sqlite_writer *writer, const struct tr_table
 void tr_sqlite_disown(struct sqlite_writer *writer, const struct tr_table_id *id);
 void tr_sqlite_owners_free(struct sqlite_writer *writer);
 
+/* sqlite_write.c, for sqlite_newest.c */
+bool tr_sqlite_has_value(const struct tr_cell *cell);
+enum tr_status tr_sqlite_bind_key(struct sqlite_writer *writer, struct table_entry *entry,
+                                  sqlite3_stmt *stmt, const struct tr_cell *cells,
+                                  const struct tr_cell *other, struct tr_error *err);
+enum tr_status tr_sqlite_write_upsert(struct sqlite_writer *writer, struct table_entry *entry,
+                                      const struct tr_cell *cells, struct tr_error *err);
+enum tr_status tr_sqlite_write_update(struct sqlite_writer *writer, struct table_entry *entry,
+                                      const struct tr_event *event, struct tr_error *err);
+enum tr_status tr_sqlite_write_delete(struct sqlite_writer *writer, struct table_entry *entry,
+                                      const struct tr_cell *key, const struct tr_cell *other,
+                                      struct tr_error *err);
+/* sqlite_newest.c: one row event of a table with a version. */
+enum tr_status tr_sqlite_write_newest(struct sqlite_writer *writer, struct table_entry *entry,
+                                      const struct tr_event *event, struct tr_error *err);
+
 enum tr_status tr_sqlite_begin(struct sqlite_writer *writer, struct tr_error *err);
 enum tr_status tr_sqlite_commit(struct sqlite_writer *writer, struct tr_error *err);
 /* After an error: rolls back and poisons unless the error concerns one row or one change only. */
@@ -274,7 +316,7 @@ enum tr_status tr_sqlite_writer_flush(void *writer, int timeout_ms, struct tr_er
 uint64_t tr_sqlite_writer_durable_seq(void *writer);
 
 extern struct tr_metric tr_sqlite_metric_commits, tr_sqlite_metric_rows, tr_sqlite_metric_missing,
-    tr_sqlite_metric_syncs;
+    tr_sqlite_metric_older, tr_sqlite_metric_syncs;
 extern const struct tr_scan_ops tr_sqlite_scan;
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "encode/version_key.h"
 #include "sqlite_internal.h"
 
 /* ---- loading -------------------------------------------------------------------------------- */
@@ -109,6 +110,23 @@ int tr_sqlite_shape_column(const struct shape *shape, const char *name)
 }
 
 /* ---- checks --------------------------------------------------------------------------------- */
+
+enum tr_status tr_sqlite_check_version(const struct tr_table *table, struct tr_error *err)
+{
+    if (table->key_count > 0 && table->version_column <= table->column_count &&
+        tr_version_type(table->columns[table->version_column - 1].type))
+        return TR_OK;
+    if (table->key_count == 0 || table->version_column > table->column_count)
+        (void)tr_fail(err, TR_E_SINK_VERSION_COLUMN,
+                      "\"%.100s\" has no key: last write wins has nothing to compare",
+                      table->id.table);
+    else
+        (void)tr_fail(err, TR_E_SINK_VERSION_COLUMN,
+                      "\"%.63s\" of \"%.63s\" cannot be a version: %s has no order",
+                      table->columns[table->version_column - 1].name, table->id.table,
+                      tr_type_name(table->columns[table->version_column - 1].type));
+    return tr_hint(err, "%s", tr_error_info(TR_E_SINK_VERSION_COLUMN)->remedy);
+}
 
 enum tr_status tr_sqlite_check_names(const struct tr_table *table, struct tr_error *err)
 {

@@ -88,6 +88,16 @@ static const struct tr_option options[] = {
      .values = journal_values,
      .help = "wal: readers and the pipeline do not wait for each other; delete: for file systems "
              "without shared memory, such as network shares."},
+    {.name = "tombstone.retention",
+     .type = TR_OPT_DURATION,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, tombstone_retention_ms),
+     .default_text = "7d",
+     .min = 0,
+     .max = INT64_C(315360000000),
+     .help = "Last write wins: how long a deletion is remembered in tailrace_deleted, from the time "
+             "when it was written. An older row that comes later than that brings its key back. 0: "
+             "for ever."},
     {.name = NULL},
 };
 
@@ -229,6 +239,7 @@ static void sink_close(void *self)
     free(sink->path);
     free(sink->folder);
     free(sink->pipeline);
+    tr_mark_guard_free(&sink->loaded);
     free(sink);
 }
 
@@ -251,6 +262,7 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     tr_metric_register(&tr_sqlite_metric_commits);
     tr_metric_register(&tr_sqlite_metric_rows);
     tr_metric_register(&tr_sqlite_metric_missing);
+    tr_metric_register(&tr_sqlite_metric_older);
     tr_metric_register(&tr_sqlite_metric_syncs);
     if (resolve_path(sink, err) != TR_OK)
         return TR_FAIL;
@@ -307,7 +319,8 @@ static enum tr_status check_table(const struct sqlite_sink *sink, const struct t
     struct shape shape;
     struct tr_error finding;
     (void)tr_table_id_format(&table->id, object, sizeof object);
-    if (tr_sqlite_check_names(table, &finding) != TR_OK) {
+    if (tr_sqlite_check_names(table, &finding) != TR_OK ||
+        (table->version_column > 0 && tr_sqlite_check_version(table, &finding) != TR_OK)) {
         tell_error(report, object, &finding);
         return TR_OK;
     }
@@ -403,30 +416,24 @@ static enum tr_status sink_load_marks(void *self, struct tr_state *marks, struct
     if (status == TR_OK && rc != SQLITE_DONE)
         status = tr_sqlite_fail(err, sink->db, rc, "read the position");
     (void)sqlite3_finalize(stmt);
-    return status;
+    return status == TR_OK ? tr_mark_guard_load(&sink->loaded, marks, err) : status;
 }
 
-static enum tr_status sink_drop(void *self, tr_report_fn fn, void *report_ctx, struct tr_error *err)
+/* Deletes this pipeline's rows of one of our tables, if it is there. */
+static enum tr_status drop_from(struct sqlite_sink *sink, const char *table, const char *what,
+                                const struct report *report, struct tr_error *err)
 {
-    struct sqlite_sink *sink = self;
-    struct report report = {fn, report_ctx};
     struct shape shape;
     sqlite3_stmt *stmt = NULL;
-    char message[PATH_MAX + 100];
-    enum tr_status status =
-        sink->db != NULL ? tr_sqlite_shape_load(sink->db, POSITION_TABLE, &shape, err) : TR_END;
-    if (status == TR_END) {
-        tell(&report, TR_INFO, TR_E_NONE, POSITION_TABLE, "the SQLite file holds no position",
-             NULL);
-        return TR_OK;
-    }
+    char sql[128], message[PATH_MAX + 200];
+    enum tr_status status = tr_sqlite_shape_load(sink->db, table, &shape, err);
     if (status != TR_OK)
-        return TR_FAIL;
+        return status;
     tr_sqlite_shape_free(&shape);
+    (void)snprintf(sql, sizeof sql, "DELETE FROM \"%s\" WHERE pipeline = ?1", table);
     if (tr_sqlite_exec(sink->db, "PRAGMA query_only=0", "open the file for writing", err) !=
             TR_OK ||
-        tr_sqlite_prepare(sink->db, "DELETE FROM \"" POSITION_TABLE "\" WHERE pipeline = ?1", false,
-                          &stmt, "remove the position", err) != TR_OK)
+        tr_sqlite_prepare(sink->db, sql, false, &stmt, "remove the position", err) != TR_OK)
         return TR_FAIL;
     (void)sqlite3_bind_text(stmt, 1, sink->pipeline, -1, SQLITE_STATIC);
     int rc = sqlite3_step(stmt);
@@ -434,10 +441,26 @@ static enum tr_status sink_drop(void *self, tr_report_fn fn, void *report_ctx, s
     (void)sqlite3_finalize(stmt);
     if (rc != SQLITE_DONE)
         return tr_sqlite_fail(err, sink->db, rc, "remove the position");
-    (void)snprintf(message, sizeof message, "removed %d items of pipeline %.200s from %s", removed,
-                   sink->pipeline, sink->path);
-    tell(&report, TR_INFO, TR_E_NONE, POSITION_TABLE, message, NULL);
+    (void)snprintf(message, sizeof message, "removed %d %s of pipeline %.200s from %s", removed,
+                   what, sink->pipeline, sink->path);
+    tell(report, TR_INFO, TR_E_NONE, table, message, NULL);
     return TR_OK;
+}
+
+static enum tr_status sink_drop(void *self, tr_report_fn fn, void *report_ctx, struct tr_error *err)
+{
+    struct sqlite_sink *sink = self;
+    struct report report = {fn, report_ctx};
+    enum tr_status status = TR_END;
+    if (sink->db != NULL) {
+        if (drop_from(sink, DELETED_TABLE, "remembered deletions", &report, err) == TR_FAIL)
+            return TR_FAIL;
+        status = drop_from(sink, POSITION_TABLE, "items", &report, err);
+    }
+    if (status == TR_END)
+        tell(&report, TR_INFO, TR_E_NONE, POSITION_TABLE, "the SQLite file holds no position",
+             NULL);
+    return status == TR_FAIL ? TR_FAIL : TR_OK;
 }
 
 /* ---- writer --------------------------------------------------------------------------------- */
@@ -449,6 +472,7 @@ static void writer_close(void *self)
         return;
     tr_sqlite_entries_drop(writer, NULL);
     tr_sqlite_marks_close(&writer->marks);
+    tr_sqlite_deleted_close(&writer->deleted);
     (void)sqlite3_finalize(writer->begin);
     (void)sqlite3_finalize(writer->commit);
     (void)sqlite3_close_v2(writer->db); /* rolls back what is open */
@@ -457,6 +481,9 @@ static void writer_close(void *self)
     tr_sqlite_owners_free(writer);
     tr_arena_free(&writer->scratch);
     tr_outbuf_free(&writer->sql);
+    tr_outbuf_free(&writer->key_text);
+    tr_outbuf_free(&writer->version);
+    tr_outbuf_free(&writer->old_version);
     free(writer);
 }
 
@@ -477,7 +504,7 @@ static enum tr_status writer_open(void *self, unsigned partition, void **out, st
         tr_sqlite_prepare(writer->db, "BEGIN IMMEDIATE", true, &writer->begin, "prepare", err) !=
             TR_OK ||
         tr_sqlite_prepare(writer->db, "COMMIT", true, &writer->commit, "prepare", err) != TR_OK ||
-        tr_sqlite_marks_open(&writer->marks, writer->db, sink->pipeline, err) != TR_OK) {
+        tr_sqlite_marks_open(&writer->marks, writer->db, sink, err) != TR_OK) {
         writer_close(writer);
         return TR_FAIL;
     }
@@ -488,7 +515,8 @@ static enum tr_status writer_open(void *self, unsigned partition, void **out, st
 const struct tr_sink_ops tr_sink_sqlite = {
     .name = "sqlite",
     .abi = TR_SINK_ABI,
-    .caps = TR_CAP_UPSERT | TR_CAP_TRANSACTIONS | TR_CAP_POSITION | TR_CAP_DDL | TR_CAP_TRUNCATE,
+    .caps = TR_CAP_UPSERT | TR_CAP_TRANSACTIONS | TR_CAP_POSITION | TR_CAP_DDL | TR_CAP_TRUNCATE |
+            TR_CAP_LAST_WRITE_WINS,
     .options = options,
     .options_size = sizeof(struct sqlite_options),
     .summary = "Tables in a SQLite file, with the position in the same transaction",

@@ -101,6 +101,7 @@ static void entry_free(struct table_entry *entry)
     (void)sqlite3_finalize(entry->update);
     (void)sqlite3_finalize(entry->erase);
     (void)sqlite3_finalize(entry->truncate);
+    (void)sqlite3_finalize(entry->version);
     for (size_t i = 0; i < VARIANTS_MAX; i++)
         variant_clear(&entry->variants[i]);
     tr_table_unref(entry->table);
@@ -249,6 +250,27 @@ static enum tr_status prepare_sql(struct sqlite_writer *writer, const struct tab
     return tr_sqlite_prepare(writer->db, text, true, stmt, what, err);
 }
 
+/* Last write wins: the version of the row of a key, and the remembered deletions. */
+static enum tr_status prepare_version(struct sqlite_writer *writer, struct table_entry *entry,
+                                      struct tr_error *err)
+{
+    const struct tr_table *table = entry->table;
+    struct tr_outbuf *sql = &writer->sql;
+    if (table->version_column == 0)
+        return TR_OK;
+    if (tr_sqlite_check_version(table, err) != TR_OK)
+        return TR_FAIL;
+    tr_outbuf_clear(sql);
+    tr_outbuf_str(sql, "SELECT ");
+    tr_sqlite_quote(sql, table->columns[table->version_column - 1].name);
+    tr_outbuf_str(sql, " FROM ");
+    tr_sqlite_quote(sql, table->id.table);
+    append_key_condition(sql, table, table->column_count + 1u);
+    if (tr_sqlite_deleted_open(writer, err) != TR_OK)
+        return TR_FAIL;
+    return prepare_sql(writer, entry, &entry->version, err);
+}
+
 static enum tr_status entry_prepare(struct sqlite_writer *writer, struct table_entry *entry,
                                     struct tr_error *err)
 {
@@ -276,7 +298,9 @@ static enum tr_status entry_prepare(struct sqlite_writer *writer, struct table_e
     tr_outbuf_clear(sql);
     tr_outbuf_str(sql, "DELETE FROM ");
     tr_sqlite_quote(sql, table->id.table);
-    return prepare_sql(writer, entry, &entry->truncate, err);
+    if (prepare_sql(writer, entry, &entry->truncate, err) != TR_OK)
+        return TR_FAIL;
+    return prepare_version(writer, entry, err);
 }
 
 /* The first of SQLite's three names for the rowid that no column hides. */

@@ -38,6 +38,11 @@ struct tr_metric tr_sqlite_metric_missing = {
     .unit = "rows",
     .help = "Updates and deletes that found no row in the target",
     .kind = TR_COUNTER};
+struct tr_metric tr_sqlite_metric_older = {
+    .name = "tailrace_sqlite_rows_older_total",
+    .unit = "rows",
+    .help = "Changes that were left out because the target holds a newer row or deletion",
+    .kind = TR_COUNTER};
 struct tr_metric tr_sqlite_metric_syncs = {.name = "tailrace_sqlite_syncs_total",
                                            .unit = "syncs",
                                            .help =
@@ -84,9 +89,10 @@ enum tr_status tr_sqlite_begin(struct sqlite_writer *writer, struct tr_error *er
 
 enum tr_status tr_sqlite_commit(struct sqlite_writer *writer, struct tr_error *err)
 {
-    if (!writer->in_transaction && writer->marks.count == 0)
+    if (!writer->in_transaction && writer->marks.pending.count == 0)
         goto committed;
     if (tr_sqlite_begin(writer, err) != TR_OK ||
+        tr_sqlite_deleted_sweep(writer, err) != TR_OK ||
         tr_sqlite_marks_write(&writer->marks, writer->db, err) != TR_OK)
         return TR_FAIL;
     int injected = TR_FAILPOINT("sink.sqlite.before_commit");
@@ -161,26 +167,20 @@ uint64_t tr_sqlite_writer_durable_seq(void *self)
 static enum tr_status on_commit(struct sqlite_writer *writer, const struct tr_event *event,
                                 struct tr_error *err)
 {
+    bool empty = !writer->inside_source;
     for (uint32_t i = 0; i < event->mark_count; i++) {
-        enum tr_status status = tr_sqlite_marks_add(&writer->marks, &event->marks[i], err);
-        if (status == TR_AGAIN) { /* many: put them into the transaction now, they belong to it */
-            if (tr_sqlite_begin(writer, err) != TR_OK ||
-                tr_sqlite_marks_write(&writer->marks, writer->db, err) != TR_OK)
-                return TR_FAIL;
-            writer->txn_changes++;
-            status = tr_sqlite_marks_add(&writer->marks, &event->marks[i], err);
-        }
-        if (status != TR_OK)
+        if (tr_pending_marks_add(&writer->marks.pending, &event->marks[i], empty, err) != TR_OK)
             return TR_FAIL;
     }
     writer->inside_source = false;
     writer->accepted_seq = event->seq;
-    if (!writer->in_transaction) {
-        if (writer->marks.count == 0)
+    bool many = tr_pending_marks_many(&writer->marks.pending);
+    if (!writer->in_transaction && !many) {
+        if (writer->marks.pending.count == 0)
             writer->committed_seq = event->seq;
         return TR_OK;
     }
-    if (writer->txn_changes >= writer->sink->options->commit_rows ||
+    if (many || writer->txn_changes >= writer->sink->options->commit_rows ||
         tr_clock_mono_ms() - writer->txn_begin_ms >= writer->sink->options->commit_ms) {
         if (tr_sqlite_commit(writer, err) != TR_OK)
             return TR_FAIL;
@@ -193,7 +193,7 @@ static enum tr_status on_commit(struct sqlite_writer *writer, const struct tr_ev
 
 /* ---- rows ----------------------------------------------------------------------------------- */
 
-static bool has_value(const struct tr_cell *cell)
+bool tr_sqlite_has_value(const struct tr_cell *cell)
 {
     return cell->state != TR_CELL_UNCHANGED && cell->state != TR_CELL_ABSENT;
 }
@@ -227,7 +227,7 @@ static enum tr_status bind_cells(struct sqlite_writer *writer, struct table_entr
 {
     *all = true;
     for (unsigned i = 0; i < entry->table->column_count; i++) {
-        entry->mask[i] = has_value(&cells[i]);
+        entry->mask[i] = tr_sqlite_has_value(&cells[i]);
         if (!entry->mask[i])
             *all = false;
         else if (stmt != NULL &&
@@ -238,7 +238,7 @@ static enum tr_status bind_cells(struct sqlite_writer *writer, struct table_entr
 }
 
 /* Binds the key behind the columns: from `cells`, or from `other` where that has no value. */
-static enum tr_status bind_key(struct sqlite_writer *writer, struct table_entry *entry,
+enum tr_status tr_sqlite_bind_key(struct sqlite_writer *writer, struct table_entry *entry,
                                sqlite3_stmt *stmt, const struct tr_cell *cells,
                                const struct tr_cell *other, struct tr_error *err)
 {
@@ -246,9 +246,9 @@ static enum tr_status bind_key(struct sqlite_writer *writer, struct table_entry 
     for (unsigned i = 0; i < table->key_count; i++) {
         unsigned column = table->key_columns[i];
         const struct tr_cell *cell = cells != NULL ? &cells[column] : NULL;
-        if ((cell == NULL || !has_value(cell)) && other != NULL)
+        if ((cell == NULL || !tr_sqlite_has_value(cell)) && other != NULL)
             cell = &other[column];
-        if (cell == NULL || !has_value(cell))
+        if (cell == NULL || !tr_sqlite_has_value(cell))
             return tr_fail(err, TR_E_SQLITE_ROW_UNIDENTIFIED,
                            "an event on \"%.100s\" came without its key column \"%.63s\"",
                            table->id.table, table->columns[column].name);
@@ -270,7 +270,7 @@ static enum tr_status run(struct sqlite_writer *writer, const struct table_entry
     return rc == SQLITE_DONE ? TR_OK : TR_FAIL;
 }
 
-static enum tr_status write_upsert(struct sqlite_writer *writer, struct table_entry *entry,
+enum tr_status tr_sqlite_write_upsert(struct sqlite_writer *writer, struct table_entry *entry,
                                    const struct tr_cell *cells, struct tr_error *err)
 {
     sqlite3_stmt *stmt = entry->upsert;
@@ -292,11 +292,11 @@ static enum tr_status write_upsert(struct sqlite_writer *writer, struct table_en
     return run(writer, entry, stmt, err);
 }
 
-static enum tr_status write_delete(struct sqlite_writer *writer, struct table_entry *entry,
+enum tr_status tr_sqlite_write_delete(struct sqlite_writer *writer, struct table_entry *entry,
                                    const struct tr_cell *key, const struct tr_cell *other,
                                    struct tr_error *err)
 {
-    if (bind_key(writer, entry, entry->erase, key, other, err) != TR_OK)
+    if (tr_sqlite_bind_key(writer, entry, entry->erase, key, other, err) != TR_OK)
         return TR_FAIL;
     return run(writer, entry, entry->erase, err);
 }
@@ -319,13 +319,13 @@ static enum tr_status update_present(struct sqlite_writer *writer, struct table_
         if (bind_cell(writer, entry, stmt, (int)i + 1, i, &event->after[i], err) != TR_OK)
             return TR_FAIL;
     }
-    if (bind_key(writer, entry, stmt, event->before, event->after, err) != TR_OK ||
+    if (tr_sqlite_bind_key(writer, entry, stmt, event->before, event->after, err) != TR_OK ||
         run(writer, entry, stmt, err) != TR_OK)
         return TR_FAIL;
     if (sqlite3_changes(writer->db) > 0)
         return TR_OK;
     if (all && kind == VARIANT_UPDATE_KEY)
-        return write_upsert(writer, entry, event->after, err);
+        return tr_sqlite_write_upsert(writer, entry, event->after, err);
     writer->rows_missing++;
     return TR_OK;
 }
@@ -337,7 +337,7 @@ static bool key_differs(const struct tr_table *table, const struct tr_event *eve
     for (unsigned i = 0; i < table->key_count; i++) {
         const struct tr_cell *old = &event->before[table->key_columns[i]];
         const struct tr_cell *new = &event->after[table->key_columns[i]];
-        if (has_value(old) && has_value(new) &&
+        if (tr_sqlite_has_value(old) && tr_sqlite_has_value(new) &&
             (old->state != new->state || old->len != new->len ||
              (old->len > 0 && old->state != TR_CELL_NULL &&
               memcmp(old->ptr, new->ptr, old->len) != 0)))
@@ -346,7 +346,7 @@ static bool key_differs(const struct tr_table *table, const struct tr_event *eve
     return false;
 }
 
-static enum tr_status write_update(struct sqlite_writer *writer, struct table_entry *entry,
+enum tr_status tr_sqlite_write_update(struct sqlite_writer *writer, struct table_entry *entry,
                                    const struct tr_event *event, struct tr_error *err)
 {
     const struct tr_table *table = entry->table;
@@ -361,21 +361,21 @@ static enum tr_status write_update(struct sqlite_writer *writer, struct table_en
                            table->id.table);
         /* a row at the new key cannot be there unless the target was changed by another hand */
         if (key_differs(table, event) &&
-            write_delete(writer, entry, event->after, event->before, err) != TR_OK)
+            tr_sqlite_write_delete(writer, entry, event->after, event->before, err) != TR_OK)
             return TR_FAIL;
         return update_present(writer, entry, event, VARIANT_UPDATE_KEY, err);
     }
     for (unsigned i = 0; i < table->column_count && all; i++)
-        all = has_value(&event->after[i]);
+        all = tr_sqlite_has_value(&event->after[i]);
     if (!all)
         return update_present(writer, entry, event, VARIANT_UPDATE, err);
     if (entry->update == NULL) /* nothing but the key */
-        return write_upsert(writer, entry, event->after, err);
+        return tr_sqlite_write_upsert(writer, entry, event->after, err);
     if (bind_cells(writer, entry, entry->update, event->after, &all, err) != TR_OK ||
-        bind_key(writer, entry, entry->update, event->before, event->after, err) != TR_OK ||
+        tr_sqlite_bind_key(writer, entry, entry->update, event->before, event->after, err) != TR_OK ||
         run(writer, entry, entry->update, err) != TR_OK)
         return TR_FAIL;
-    return sqlite3_changes(writer->db) > 0 ? TR_OK : write_upsert(writer, entry, event->after, err);
+    return sqlite3_changes(writer->db) > 0 ? TR_OK : tr_sqlite_write_upsert(writer, entry, event->after, err);
 }
 
 /* Keyless: the rowid of one row that equals the before image. TR_END: there is none. */
@@ -447,17 +447,19 @@ static enum tr_status write_row(struct sqlite_writer *writer, const struct tr_ev
         return TR_FAIL;
     if (writer->scratch.used_bytes > 0)
         tr_arena_reset(&writer->scratch);
+    if (entry->version != NULL && event->op != TR_OP_TRUNCATE)
+        return tr_sqlite_write_newest(writer, entry, event, err);
     switch (event->op) {
     case TR_OP_CREATE:
     case TR_OP_READ:
-        return write_upsert(writer, entry, event->after, err);
+        return tr_sqlite_write_upsert(writer, entry, event->after, err);
     case TR_OP_UPDATE:
-        return entry->table->key_count > 0 ? write_update(writer, entry, event, err)
+        return entry->table->key_count > 0 ? tr_sqlite_write_update(writer, entry, event, err)
                                            : write_keyless(writer, entry, event, err);
     case TR_OP_DELETE:
         if (entry->table->key_count == 0)
             return write_keyless(writer, entry, event, err);
-        if (write_delete(writer, entry, event->before, NULL, err) != TR_OK)
+        if (tr_sqlite_write_delete(writer, entry, event->before, NULL, err) != TR_OK)
             return TR_FAIL;
         writer->rows_missing += sqlite3_changes(writer->db) == 0;
         return TR_OK;
@@ -519,6 +521,8 @@ enum tr_status tr_sqlite_writer_write(void *self, const struct tr_event *events,
     tr_metric_add(&tr_sqlite_metric_rows, rows);
     if (writer->rows_missing > 0)
         tr_metric_add(&tr_sqlite_metric_missing, writer->rows_missing);
-    writer->rows_missing = 0;
+    if (writer->rows_older > 0)
+        tr_metric_add(&tr_sqlite_metric_older, writer->rows_older);
+    writer->rows_missing = writer->rows_older = 0;
     return status == TR_OK ? TR_OK : tr_sqlite_broken(writer, err);
 }
