@@ -22,6 +22,8 @@ struct tr_context {
     bool raw_rows;          /* source: READ events need only `raw`, cells may be left out */
     bool checking;          /* opened by `check`, `verify` or `drop`: change nothing on the server */
     bool has_dead_letters;  /* the pipeline has a dead-letter sink: see event/dead_letter.h */
+    bool shared;            /* sink: several processes of this pipeline write side by side; it does not
+                               keep them out, since the positions of splits are guarded */
     /* Source with TR_SRC_SHARED: the marks as the sinks hold them now, over all processes of this
      * pipeline. Sinks without positions count for nothing: *marks may be empty. Any thread; blocks. */
     enum tr_status (*stored_marks)(void *engine, struct tr_state *marks, struct tr_error *err);
