@@ -25,9 +25,7 @@ enum part { PART_OP, PART_BEFORE, PART_AFTER, PART_TIMESTAMP, PART_TABLE, PART_C
 enum { HIDDEN_OP, HIDDEN_TIMESTAMP, HIDDEN_COUNT };
 
 struct tr_decoder {
-    struct tr_rows *rows;
-    struct tr_json_doc doc;
-    bool take_key;
+    struct tr_format base;
     struct tr_slice names[PART_COUNT]; /* ptr NULL: no such field */
 };
 
@@ -40,15 +38,6 @@ struct work {
     struct tr_cell *before, *after;
     struct tr_cell hidden[HIDDEN_COUNT];
 };
-
-static void close_decoder(struct tr_decoder *decoder)
-{
-    if (decoder == NULL)
-        return;
-    tr_rows_free(decoder->rows);
-    tr_json_doc_free(&decoder->doc);
-    free(decoder);
-}
 
 static enum tr_status check_names(const struct tr_decoder *decoder, struct tr_error *err)
 {
@@ -75,7 +64,6 @@ static enum tr_status open_decoder(const void *values, const struct tr_decoder_c
     struct tr_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a decoder");
-    decoder->take_key = context->take_key;
     decoder->names[PART_OP] = given(options->op_field, "op");
     decoder->names[PART_BEFORE] = given(options->before_field, "before");
     decoder->names[PART_AFTER] = given(options->after_field, "after");
@@ -84,18 +72,12 @@ static enum tr_status open_decoder(const void *values, const struct tr_decoder_c
     const char *hidden[HIDDEN_COUNT] = {decoder->names[PART_OP].ptr,
                                         decoder->names[PART_TIMESTAMP].ptr};
     if (check_names(decoder, err) != TR_OK ||
-        tr_rows_new(options, context, hidden, HIDDEN_COUNT, &decoder->rows, err) != TR_OK) {
-        close_decoder(decoder);
+        tr_format_init(&decoder->base, options, context, hidden, HIDDEN_COUNT, err) != TR_OK) {
+        tr_format_close(decoder);
         return TR_FAIL;
     }
     *out = decoder;
     return TR_OK;
-}
-
-static enum tr_status restore(struct tr_decoder *decoder, const struct tr_state *marks,
-                              struct tr_error *err)
-{
-    return tr_rows_restore(decoder->rows, marks, err);
 }
 
 /* ---- envelope ------------------------------------------------------------------------------- */
@@ -103,7 +85,7 @@ static enum tr_status restore(struct tr_decoder *decoder, const struct tr_state 
 static void find_parts(struct work *work)
 {
     const struct tr_decoder *decoder = work->decoder;
-    const struct tr_json_node *nodes = decoder->doc.nodes, *name = &nodes[1];
+    const struct tr_json_node *nodes = decoder->base.doc.nodes, *name = &nodes[1];
     for (uint32_t i = 0; i < nodes[0].count; i++) {
         const struct tr_json_node *value = name + 1;
         for (int part = 0; part < PART_COUNT; part++) {
@@ -147,7 +129,7 @@ static enum tr_status check_image(const struct work *work, enum part part, bool 
         (void)tr_fail(err, TR_E_MESSAGE_ENVELOPE, "\"%s\" is neither an object nor null",
                       work->decoder->names[part].ptr);
         return tr_detail(err, "at byte %zu of the message",
-                         tr_json_offset(&work->decoder->doc, node));
+                         tr_json_offset(&work->decoder->base.doc, node));
     }
     return TR_OK;
 }
@@ -163,7 +145,7 @@ static enum tr_status check_parts(struct work *work, struct tr_error *err)
         (void)tr_fail(err, TR_E_MESSAGE_ENVELOPE, "\"%s\" is none of c, u, d, r",
                       work->decoder->names[PART_OP].ptr);
         return tr_detail(err, "at byte %zu of the message",
-                         tr_json_offset(&work->decoder->doc, op));
+                         tr_json_offset(&work->decoder->base.doc, op));
     }
     if (work->op != TR_OP_UPDATE)
         work->parts[work->op == TR_OP_DELETE ? PART_AFTER : PART_BEFORE] = NULL;
@@ -190,7 +172,7 @@ static enum tr_status named_table(struct work *work, struct tr_rows_table **tabl
     const struct tr_json_node *node = work->parts[PART_TABLE];
     struct tr_slice parts[3] = {{"", 0}, {"", 0}, {"", 0}};
     if (node == NULL || node->kind != TR_JSON_STRING)
-        return tr_format_envelope(err, &work->decoder->doc, node,
+        return tr_format_envelope(err, &work->decoder->base.doc, node,
                                   "the field that names the table is missing or not a string");
     struct tr_slice name = tr_json_string_value(node, work->input.batch);
     if (name.ptr == NULL)
@@ -203,7 +185,7 @@ static enum tr_status named_table(struct work *work, struct tr_rows_table **tabl
             break;
         name.len = skip - 1;
     }
-    return tr_rows_table(work->decoder->rows, parts[0], parts[1], parts[2], table, err);
+    return tr_rows_table(work->decoder->base.rows, parts[0], parts[1], parts[2], table, err);
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
@@ -211,7 +193,7 @@ static enum tr_status named_table(struct work *work, struct tr_rows_table **tabl
 static enum tr_status fill(void *context, struct tr_rows_table *table, struct tr_error *err)
 {
     struct work *work = context;
-    const struct tr_json_doc *doc = &work->decoder->doc;
+    const struct tr_json_doc *doc = &work->decoder->base.doc;
     const struct tr_json_node *before = work->parts[PART_BEFORE], *after = work->parts[PART_AFTER];
     if (after != NULL &&
         tr_rows_object(table, &work->input, doc, after, TR_ROWS_FULL, &work->after, err) != TR_OK)
@@ -240,10 +222,11 @@ static enum tr_status read_envelope(struct work *work, struct tr_error *err)
         work->op = TR_OP_DELETE;
         return TR_OK;
     }
-    if (tr_format_parse(&decoder->doc, work->message->value, 2, err) != TR_OK)
+    if (tr_format_parse(&decoder->base.doc, work->message->value, 2, err) != TR_OK)
         return TR_FAIL;
-    if (decoder->doc.nodes[0].kind != TR_JSON_OBJECT)
-        return tr_format_envelope(err, &decoder->doc, NULL, "the message is not a JSON object");
+    if (decoder->base.doc.nodes[0].kind != TR_JSON_OBJECT)
+        return tr_format_envelope(err, &decoder->base.doc, NULL,
+                                  "the message is not a JSON object");
     find_parts(work);
     if (check_parts(work, err) != TR_OK)
         return TR_FAIL;
@@ -258,13 +241,13 @@ static enum tr_status decode_change(struct work *work, struct tr_error *err)
     struct tr_rows_table *table;
     if (read_envelope(work, err) != TR_OK)
         return TR_FAIL;
-    if (work->op == TR_OP_DELETE || decoder->take_key) {
+    if (work->op == TR_OP_DELETE || decoder->base.take_key) {
         work->input.key = work->message->key;
-        work->input.key_plain = decoder->take_key;
+        work->input.key_plain = decoder->base.take_key;
     }
     bool named = decoder->names[PART_TABLE].ptr != NULL && work->message->value.ptr != NULL;
     if ((named ? named_table(work, &table, err)
-               : tr_rows_table_of_message(decoder->rows, work->message, &table, err)) != TR_OK)
+               : tr_rows_table_of_message(decoder->base.rows, work->message, &table, err)) != TR_OK)
         return TR_FAIL;
     if (tr_rows_settle(table, fill, work, err) != TR_OK)
         return TR_FAIL;
@@ -285,15 +268,8 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
     if (decode_change(&work, err) == TR_OK)
         return TR_OK;
     batch->event_count = first;
-    tr_rows_rollback(decoder->rows);
+    tr_rows_rollback(decoder->base.rows);
     return TR_FAIL;
-}
-
-static enum tr_status schema_marks(struct tr_decoder *decoder, struct tr_batch *batch,
-                                   const struct tr_mark **marks, uint32_t *count,
-                                   struct tr_error *err)
-{
-    return tr_rows_marks(decoder->rows, batch, marks, count, err);
 }
 
 extern const struct tr_decoder_ops tr_decoder_cdc_json;
@@ -301,8 +277,8 @@ const struct tr_decoder_ops tr_decoder_cdc_json = {
     .name = "cdc-json",
     .summary = "an envelope with op, before, after and timestamp",
     .open = open_decoder,
-    .restore = restore,
+    .restore = tr_format_restore,
     .decode = decode,
-    .schema_marks = schema_marks,
-    .close = close_decoder,
+    .schema_marks = tr_format_marks,
+    .close = tr_format_close,
 };

@@ -1,6 +1,7 @@
 /* See the header. */
 #include "decode/format_common.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "decode/json_number.h"
@@ -8,6 +9,37 @@
 #include "decode/rows_internal.h"
 
 #define TIME_TEXT_BYTES_MAX 64
+
+enum tr_status tr_format_init(struct tr_format *format, const void *options,
+                              const struct tr_decoder_context *context, const char *const *hidden,
+                              size_t hidden_count, struct tr_error *err)
+{
+    format->take_key = context->take_key;
+    format->table_given = context->table != NULL;
+    return tr_rows_new(options, context, hidden, hidden_count, &format->rows, err);
+}
+
+enum tr_status tr_format_restore(struct tr_decoder *decoder, const struct tr_state *marks,
+                                 struct tr_error *err)
+{
+    return tr_rows_restore(((struct tr_format *)decoder)->rows, marks, err);
+}
+
+enum tr_status tr_format_marks(struct tr_decoder *decoder, struct tr_batch *batch,
+                               const struct tr_mark **marks, uint32_t *count, struct tr_error *err)
+{
+    return tr_rows_marks(((struct tr_format *)decoder)->rows, batch, marks, count, err);
+}
+
+void tr_format_close(struct tr_decoder *decoder)
+{
+    struct tr_format *format = (struct tr_format *)decoder;
+    if (format == NULL)
+        return;
+    tr_rows_free(format->rows);
+    tr_json_doc_free(&format->doc);
+    free(format);
+}
 
 enum tr_status tr_format_parse(struct tr_json_doc *doc, struct tr_slice text, unsigned keep_depth,
                                struct tr_error *err)
@@ -47,6 +79,35 @@ enum tr_status tr_format_key_image(struct tr_rows_table *table, const struct tr_
     struct tr_rows_input key_input = *input;
     key_input.text = input->key.ptr;
     return tr_rows_object(table, &key_input, doc, &doc->nodes[0], TR_ROWS_PARTIAL, cells, err);
+}
+
+enum tr_status tr_format_old_image(struct tr_rows_table *table, const struct tr_rows_input *input,
+                                   const struct tr_json_doc *doc, const struct tr_json_node *old,
+                                   const struct tr_cell *after, struct tr_cell **cells,
+                                   struct tr_error *err)
+{
+    if (tr_rows_object(table, input, doc, old, TR_ROWS_PARTIAL, cells, err) != TR_OK)
+        return TR_FAIL;
+    for (uint16_t i = 0; i < table->built_count; i++) {
+        if ((*cells)[i].state == TR_CELL_ABSENT)
+            (*cells)[i] = after[i];
+    }
+    return TR_OK;
+}
+
+bool tr_format_strings(const struct tr_json_doc *doc, const struct tr_json_node *array,
+                       struct tr_slice *strings, size_t max, size_t *count)
+{
+    *count = 0;
+    if (array == NULL || array->kind != TR_JSON_ARRAY || array->count > max)
+        return false;
+    const struct tr_json_node *node = array + 1;
+    for (uint32_t i = 0; i < array->count; i++, node = &doc->nodes[node->next]) {
+        if (node->kind != TR_JSON_STRING || (node->flags & TR_JSON_ESCAPED) != 0 || node->len == 0)
+            return false;
+        strings[(*count)++] = (struct tr_slice){node->ptr, node->len};
+    }
+    return true;
 }
 
 /* Nothing but key columns; for a table without a key nothing can be said. */

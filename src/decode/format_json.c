@@ -7,9 +7,7 @@
 #include "decode/format_common.h"
 
 struct tr_decoder {
-    struct tr_rows *rows;
-    struct tr_json_doc doc;
-    bool take_key;
+    struct tr_format base;
 };
 
 struct work {
@@ -19,40 +17,24 @@ struct work {
     struct tr_cell *cells;
 };
 
-static void close_decoder(struct tr_decoder *decoder)
-{
-    if (decoder == NULL)
-        return;
-    tr_rows_free(decoder->rows);
-    tr_json_doc_free(&decoder->doc);
-    free(decoder);
-}
-
 static enum tr_status open_decoder(const void *options, const struct tr_decoder_context *context,
                                    struct tr_decoder **out, struct tr_error *err)
 {
     struct tr_decoder *decoder = calloc(1, sizeof *decoder);
     if (decoder == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a decoder");
-    decoder->take_key = context->take_key;
-    if (tr_rows_new(options, context, NULL, 0, &decoder->rows, err) != TR_OK) {
-        close_decoder(decoder);
+    if (tr_format_init(&decoder->base, options, context, NULL, 0, err) != TR_OK) {
+        tr_format_close(decoder);
         return TR_FAIL;
     }
     *out = decoder;
     return TR_OK;
 }
 
-static enum tr_status restore(struct tr_decoder *decoder, const struct tr_state *marks,
-                              struct tr_error *err)
-{
-    return tr_rows_restore(decoder->rows, marks, err);
-}
-
 static enum tr_status fill(void *context, struct tr_rows_table *table, struct tr_error *err)
 {
     struct work *work = context;
-    const struct tr_json_doc *doc = &work->decoder->doc;
+    const struct tr_json_doc *doc = &work->decoder->base.doc;
     if (work->is_delete)
         return tr_format_key_image(table, &work->input, &work->cells, err);
     return tr_rows_object(table, &work->input, doc, &doc->nodes[0], TR_ROWS_FULL, &work->cells,
@@ -65,12 +47,13 @@ static enum tr_status decode_row(struct work *work, const struct tr_message *mes
     struct tr_decoder *decoder = work->decoder;
     struct tr_rows_table *table;
     if (!work->is_delete) {
-        if (tr_format_parse(&decoder->doc, message->value, 1, err) != TR_OK)
+        if (tr_format_parse(&decoder->base.doc, message->value, 1, err) != TR_OK)
             return TR_FAIL;
-        if (decoder->doc.nodes[0].kind != TR_JSON_OBJECT)
-            return tr_format_envelope(err, &decoder->doc, NULL, "the message is not a JSON object");
+        if (decoder->base.doc.nodes[0].kind != TR_JSON_OBJECT)
+            return tr_format_envelope(err, &decoder->base.doc, NULL,
+                                      "the message is not a JSON object");
     }
-    if (tr_rows_table_of_message(decoder->rows, message, &table, err) != TR_OK ||
+    if (tr_rows_table_of_message(decoder->base.rows, message, &table, err) != TR_OK ||
         tr_rows_settle(table, fill, work, err) != TR_OK)
         return TR_FAIL;
     const struct tr_format_row row = {.op = work->is_delete ? TR_OP_DELETE : TR_OP_CREATE,
@@ -86,22 +69,15 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
     struct work work = {.decoder = decoder,
                         .input = {.batch = batch, .text = message->value.ptr},
                         .is_delete = message->value.ptr == NULL};
-    if (work.is_delete || decoder->take_key) {
+    if (work.is_delete || decoder->base.take_key) {
         work.input.key = message->key;
-        work.input.key_plain = decoder->take_key;
+        work.input.key_plain = decoder->base.take_key;
     }
     if (decode_row(&work, message, err) == TR_OK)
         return TR_OK;
     batch->event_count = first;
-    tr_rows_rollback(decoder->rows);
+    tr_rows_rollback(decoder->base.rows);
     return TR_FAIL;
-}
-
-static enum tr_status schema_marks(struct tr_decoder *decoder, struct tr_batch *batch,
-                                   const struct tr_mark **marks, uint32_t *count,
-                                   struct tr_error *err)
-{
-    return tr_rows_marks(decoder->rows, batch, marks, count, err);
 }
 
 extern const struct tr_decoder_ops tr_decoder_json;
@@ -109,8 +85,8 @@ const struct tr_decoder_ops tr_decoder_json = {
     .name = "json",
     .summary = "a row per message; a message without value deletes the row of its key",
     .open = open_decoder,
-    .restore = restore,
+    .restore = tr_format_restore,
     .decode = decode,
-    .schema_marks = schema_marks,
-    .close = close_decoder,
+    .schema_marks = tr_format_marks,
+    .close = tr_format_close,
 };

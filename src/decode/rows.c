@@ -102,6 +102,7 @@ static void table_free(struct tr_rows_table *table)
     free(table->undo);
     free(table->order);
     free(table->slots);
+    free(table->own_keys);
     free((void *)(uintptr_t)table->id.namespace);
     tr_table_unref(table->current);
     tr_table_unref(table->next);
@@ -115,6 +116,8 @@ void tr_rows_free(struct tr_rows *rows)
     for (size_t i = 0; i < rows->table_count; i++)
         table_free(rows->tables[i]);
     free(rows->tables);
+    free(rows->table_slots);
+    tr_json_doc_free(&rows->text_doc);
     tr_json_doc_free(&rows->key_doc);
     tr_arena_free(&rows->arena);
     free(rows);
@@ -188,13 +191,14 @@ int tr_rows_find(struct tr_rows_table *table, uint32_t position, const char *nam
 
 uint16_t tr_rows_key_place(const struct tr_rows_table *table, const char *name, size_t len)
 {
-    const struct tr_rows *rows = table->rows;
-    for (uint16_t i = 0; i < rows->key_count; i++) {
-        if (strlen(rows->keys[i]) == len && memcmp(rows->keys[i], name, len) == 0)
+    for (uint16_t i = 0; i < table->key_count; i++) {
+        if (strlen(table->key_names[i]) == len && memcmp(table->key_names[i], name, len) == 0)
             return (uint16_t)(i + 1);
     }
     return 0;
 }
+
+static bool hash_tables(struct tr_rows *rows);
 
 /* ---- changing columns ----------------------------------------------------------------------- */
 
@@ -229,14 +233,9 @@ static void find_keys(struct tr_rows_table *table)
 {
     for (uint16_t i = 0; i < TR_ROWS_KEY_MAX; i++)
         table->keys[i] = TR_ROWS_NONE;
-    table->key_count = table->rows->key_count;
     for (uint16_t i = 0; i < table->column_count; i++) {
-        uint16_t place = table->columns[i].spec.key_index;
-        if (place == 0 || place > TR_ROWS_KEY_MAX)
-            continue;
-        table->keys[place - 1] = i;
-        if (place > table->key_count)
-            table->key_count = place;
+        if (table->columns[i].spec.key_index > 0)
+            table->keys[table->columns[i].spec.key_index - 1] = i;
     }
 }
 
@@ -258,9 +257,7 @@ static enum tr_status append(struct tr_rows_table *table, const struct tr_column
     struct tr_rows_column *column = &table->columns[table->column_count++];
     *column = (struct tr_rows_column){*spec, (uint32_t)name_len, (uint8_t)origin};
     column->spec.name = copy;
-    uint16_t place = tr_rows_key_place(table, name, name_len);
-    if (table->rows->key_count > 0)
-        column->spec.key_index = place;
+    column->spec.key_index = tr_rows_key_place(table, name, name_len);
     if (column->spec.key_index > 0)
         column->spec.nullable = false;
     if (column->spec.source_attnum == 0)
@@ -309,6 +306,8 @@ static void forget_table(struct tr_rows *rows, struct tr_rows_table *table)
             (rows->table_count - at) * sizeof(*rows->tables));
     rows->last = NULL;
     table_free(table);
+    if (!hash_tables(rows)) /* then a hash that finds nothing: tables are made again */
+        memset(rows->table_slots, 0, ((size_t)rows->table_mask + 1) * sizeof *rows->table_slots);
 }
 
 void tr_rows_rollback(struct tr_rows *rows)
@@ -357,6 +356,49 @@ static bool has_id(const struct tr_rows_table *table, const struct tr_slice id[3
            slice_is(id[0], table->id.namespace);
 }
 
+static uint32_t hash_id(const struct tr_slice id[3])
+{
+    return hash_name(id[2].ptr, id[2].len) ^ hash_name(id[1].ptr, id[1].len) * 31 ^
+           hash_name(id[0].ptr, id[0].len) * 127;
+}
+
+static uint32_t *slot_of_table(const struct tr_rows *rows, const struct tr_slice id[3])
+{
+    uint32_t at = hash_id(id) & rows->table_mask;
+    while (rows->table_slots[at] != 0 && !has_id(rows->tables[rows->table_slots[at] - 1], id))
+        at = (at + 1) & rows->table_mask;
+    return &rows->table_slots[at];
+}
+
+static struct tr_rows_table *find_table(const struct tr_rows *rows, const struct tr_slice id[3])
+{
+    if (rows->table_slots == NULL)
+        return NULL;
+    uint32_t slot = *slot_of_table(rows, id);
+    return slot == 0 ? NULL : rows->tables[slot - 1];
+}
+
+/* Hashes every table again: tables come and go rarely. At most half full. */
+static bool hash_tables(struct tr_rows *rows)
+{
+    uint32_t size = 16;
+    while (size < 2 * rows->table_capacity + 2)
+        size *= 2;
+    uint32_t *slots = calloc(size, sizeof *slots);
+    if (slots == NULL)
+        return false;
+    free(rows->table_slots);
+    rows->table_slots = slots;
+    rows->table_mask = size - 1;
+    for (size_t i = 0; i < rows->table_count; i++) {
+        const struct tr_table_id *name = &rows->tables[i]->id;
+        const struct tr_slice id[3] = {tr_slice_of(name->namespace), tr_slice_of(name->schema),
+                                       tr_slice_of(name->table)};
+        *slot_of_table(rows, id) = (uint32_t)(i + 1);
+    }
+    return true;
+}
+
 static enum tr_status table_new(struct tr_rows *rows, const struct tr_slice id[3],
                                 struct tr_rows_table **out, struct tr_error *err)
 {
@@ -386,8 +428,15 @@ static enum tr_status table_new(struct tr_rows *rows, const struct tr_slice id[3
         names += id[i].len + 1;
     }
     table->rows = rows;
+    table->key_count = rows->key_count;
+    memcpy(table->key_names, rows->keys, sizeof table->key_names);
     rows->tables[rows->table_count++] = table;
     find_keys(table);
+    if (!hash_tables(rows)) {
+        rows->table_count--;
+        table_free(table);
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for tables");
+    }
     *out = table;
     return TR_OK;
 }
@@ -401,15 +450,6 @@ static enum tr_status add_declared(struct tr_rows_table *table, struct tr_error 
             return TR_FAIL;
     }
     return TR_OK;
-}
-
-static struct tr_rows_table *find_table(struct tr_rows *rows, const struct tr_slice id[3])
-{
-    for (size_t i = 0; i < rows->table_count; i++) {
-        if (has_id(rows->tables[i], id))
-            return rows->tables[i];
-    }
-    return NULL;
 }
 
 enum tr_status tr_rows_table(struct tr_rows *rows, struct tr_slice namespace,
@@ -454,6 +494,40 @@ enum tr_status tr_rows_table_of_message(struct tr_rows *rows, const struct tr_me
                          tr_slice_of(context->schema == NULL ? "" : context->schema),
                          tr_slice_of(name), out, err);
 }
+
+enum tr_status tr_rows_set_key(struct tr_rows_table *table, const struct tr_slice *names,
+                               size_t count, struct tr_error *err)
+{
+    size_t bytes = 0;
+    if (table->current != NULL || table->column_count > table->rows->declared_count ||
+        table->key_count > 0 || count == 0)
+        return TR_OK;
+    if (count > TR_ROWS_KEY_MAX)
+        return tr_fail(err, TR_E_MESSAGE_LIMIT, "the key has more than %d columns",
+                       TR_ROWS_KEY_MAX);
+    for (size_t i = 0; i < count; i++)
+        bytes += names[i].len + 1;
+    table->own_keys = malloc(bytes);
+    if (table->own_keys == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's key");
+    char *to = table->own_keys;
+    for (size_t i = 0; i < count; i++) {
+        table->key_names[table->key_count++] = to;
+        memcpy(to, names[i].ptr, names[i].len);
+        to[names[i].len] = '\0';
+        to += names[i].len + 1;
+    }
+    for (uint16_t i = 0; i < table->column_count; i++) { /* those of the option `columns` */
+        struct tr_rows_column *column = &table->columns[i];
+        column->spec.key_index = tr_rows_key_place(table, column->spec.name, column->name_len);
+        if (column->spec.key_index > 0)
+            column->spec.nullable = false;
+    }
+    find_keys(table);
+    return TR_OK;
+}
+
+bool tr_rows_is_known(const struct tr_rows_table *table) { return table->current != NULL; }
 
 /* ---- schema versions ------------------------------------------------------------------------ */
 
@@ -704,6 +778,11 @@ static enum tr_status restore_table(struct tr_rows *rows, struct tr_table *store
     if (table_new(rows, id, &table, err) != TR_OK)
         return TR_FAIL;
     table->stale = true;
+    struct tr_slice keys[TR_ROWS_KEY_MAX];
+    for (uint16_t i = 0; i < stored->key_count && i < TR_ROWS_KEY_MAX; i++)
+        keys[i] = tr_slice_of(stored->columns[stored->key_columns[i]].name);
+    if (tr_rows_set_key(table, keys, stored->key_count, err) != TR_OK)
+        return TR_FAIL;
     for (uint16_t i = 0; i < stored->column_count; i++) {
         const struct tr_column *column = &stored->columns[i];
         if (!column->hidden && restore_column(table, column, err) != TR_OK)

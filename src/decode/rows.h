@@ -29,8 +29,9 @@
 #define TR_ROWS_NAME_BYTES_MAX 255
 #define TR_ROWS_HIDDEN_MAX 2
 #define TR_ROWS_KEY_MAX 32
-#define TR_ROWS_MESSAGE_MAX (TR_DECODE_EVENTS_MAX - 2) /* rows: CREATE and ALTER come before them  \
-                                                        */
+#define TR_ROWS_MESSAGE_MAX                                                                        \
+    (TR_DECODE_EVENTS_MAX - 2) /* rows: CREATE and ALTER come before them                          \
+                                */
 
 struct tr_rows;
 struct tr_rows_table;
@@ -59,6 +60,11 @@ enum tr_status tr_rows_table_of_message(struct tr_rows *rows, const struct tr_me
                                         struct tr_rows_table **out,
                                         struct tr_error *err) TR_WARN_UNUSED;
 
+/* The key's columns as the message names them. Taken once: by a table that no row was published of,
+ * and only when the options name no key. More than TR_ROWS_KEY_MAX: MESSAGE_LIMIT. */
+enum tr_status tr_rows_set_key(struct tr_rows_table *table, const struct tr_slice *names,
+                               size_t count, struct tr_error *err) TR_WARN_UNUSED;
+
 /* fill: TR_FAIL ends it. */
 typedef enum tr_status (*tr_rows_fill_fn)(void *context, struct tr_rows_table *table,
                                           struct tr_error *err);
@@ -83,6 +89,9 @@ struct tr_rows_input {
         key;        /* the message's key: key columns that the image lacks (NULL or ABSENT) are
                        looked for in it: a JSON object, bare or {schema, payload}. ptr NULL: not */
     bool key_plain; /* a key that is no object is the value of the only key column */
+    bool json_in_strings;    /* a string for a JSON column holds JSON text */
+    const char *placeholder; /* a string that stands for a value that the source did not send:
+                                UNCHANGED in a full image, ABSENT in others. NULL: none */
 };
 /* All cells of one image from an object's members. *cells has room for hidden columns too (NULL
  * until tr_rows_set_hidden). Errors: MESSAGE_VALUE, MESSAGE_FIELD, MESSAGE_KEY, MESSAGE_LIMIT. */
@@ -111,7 +120,7 @@ void tr_rows_set_hidden(const struct tr_rows_table *table, size_t hidden, struct
                         struct tr_cell value);
 /* A column as a schema in the message describes it: added when new, widened when it must hold more
  * (both types' values), left alone when it holds it already or the option `columns` names it.
- * key_index is taken when the table has no key yet. *index is its place in cells. Name and strings
+ * key_index is not looked at: see tr_rows_set_key. *index is its place in cells. Name and strings
  * are copied. With unknown-fields ignore a column that is not there gives *index -1; with fail,
  * TR_FAIL. */
 enum tr_status tr_rows_declare(struct tr_rows_table *table, const struct tr_column *column,
@@ -123,6 +132,8 @@ enum tr_status tr_rows_declare(struct tr_rows_table *table, const struct tr_colu
 const struct tr_table *tr_rows_current(const struct tr_rows_table *table);
 const struct tr_column *tr_rows_column(const struct tr_rows_table *table, int index);
 size_t tr_rows_key_count(const struct tr_rows_table *table);
+/* Has a row been published, in this process or before it? */
+bool tr_rows_is_known(const struct tr_rows_table *table);
 /* Do both images have the key's columns, and do they differ? */
 bool tr_rows_key_changed(const struct tr_rows_table *table, const struct tr_cell *before,
                          const struct tr_cell *after);

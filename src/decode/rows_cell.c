@@ -226,14 +226,26 @@ static const char *uuid(struct tr_slice text, struct tr_batch *batch, struct tr_
 
 /* ---- times ---------------------------------------------------------------------------------- */
 
-static const char *moment_cell(const struct tr_column *column, const struct tr_moment *moment,
+/* Cuts what the column's precision cannot hold: 12:34:56.789 is 12:34:56.7 for TIME(1). */
+static struct tr_moment cut(const struct tr_moment *moment, int32_t precision)
+{
+    struct tr_moment shorter = *moment;
+    int64_t unit = 1;
+    for (int32_t digits = 6; precision >= 0 && digits > precision; digits--)
+        unit *= 10;
+    shorter.us_of_day -= shorter.us_of_day % unit;
+    return shorter;
+}
+
+static const char *moment_cell(const struct tr_column *column, const struct tr_moment *given,
                                struct tr_slice text, struct tr_batch *batch, struct tr_cell *cell)
 {
     char buf[TR_TIME_TEXT_BYTES];
-    size_t len = column->type == TR_T_DATE ? tr_moment_date(moment, buf)
+    struct tr_moment moment = column->type == TR_T_DATE ? *given : cut(given, column->precision);
+    size_t len = column->type == TR_T_DATE ? tr_moment_date(&moment, buf)
                  : column->type == TR_T_TIME
-                     ? tr_moment_time(moment, buf)
-                     : tr_moment_timestamp(moment, column->type == TR_T_TIMESTAMPTZ, buf);
+                     ? tr_moment_time(&moment, buf)
+                     : tr_moment_timestamp(&moment, column->type == TR_T_TIMESTAMPTZ, buf);
     if (len == 0)
         return "not the kind of time that the column holds";
     return set_new(cell, text, buf, len, batch);

@@ -65,6 +65,26 @@ static enum tr_status bad_value(const struct tr_column *column, const struct fie
     return at_offset(err, field);
 }
 
+static inline bool is_placeholder(const struct tr_rows_input *input,
+                                  const struct tr_json_node *value)
+{
+    return input->placeholder != NULL && value->kind == TR_JSON_STRING &&
+           tr_json_equal(value, input->placeholder, strlen(input->placeholder));
+}
+
+/* A string whose value is JSON text. */
+static const char *json_from_string(struct tr_rows *rows, const struct tr_json_node *value,
+                                    struct tr_batch *batch, struct tr_cell *cell)
+{
+    struct tr_slice text = tr_json_string_value(value, batch);
+    if (text.ptr == NULL)
+        return tr_cell_no_memory;
+    if (!tr_json_parse(&rows->text_doc, text, 0))
+        return "a string that does not hold JSON";
+    *cell = (struct tr_cell){text.ptr, (uint32_t)text.len, TR_CELL_TEXT};
+    return NULL;
+}
+
 static enum tr_status put_field(struct tr_rows_table *table, const struct tr_rows_input *input,
                                 const struct field *field, struct tr_cell *cells,
                                 struct tr_error *err)
@@ -75,17 +95,27 @@ static enum tr_status put_field(struct tr_rows_table *table, const struct tr_row
         enum tr_unknown_fields unknown = table->rows->unknown;
         if (unknown == TR_UNKNOWN_FAIL)
             return unknown_field(err, field);
-        if (unknown == TR_UNKNOWN_IGNORE || value->kind == TR_JSON_NULL)
+        if (unknown == TR_UNKNOWN_IGNORE || value->kind == TR_JSON_NULL ||
+            is_placeholder(input, value))
             return TR_OK; /* a column known only by its name waits for a value */
         return add_inferred(table, field, err);
     }
     const struct tr_rows_column *column = &table->columns[index];
+    if (is_placeholder(input, value)) {
+        if (index < table->built_count)
+            cells[index].state = TR_CELL_UNCHANGED;
+        return TR_OK;
+    }
     if (column->origin == TR_ROWS_INFERRED && value->kind != TR_JSON_NULL &&
         !tr_infer_fits(column->spec.type, value) && widen(table, index, value, err) != TR_OK)
         return TR_FAIL;
     if (index >= table->built_count)
         return TR_OK; /* it comes again when the column is built */
-    const char *reason = tr_cell_from_json(&column->spec, value, input->batch, &cells[index]);
+    bool in_string =
+        input->json_in_strings && column->spec.type == TR_T_JSON && value->kind == TR_JSON_STRING;
+    const char *reason = in_string
+                             ? json_from_string(table->rows, value, input->batch, &cells[index])
+                             : tr_cell_from_json(&column->spec, value, input->batch, &cells[index]);
     return reason == NULL ? TR_OK : bad_value(&column->spec, field, reason, err);
 }
 
@@ -168,12 +198,11 @@ static enum tr_status key_from_message(struct tr_rows_table *table,
     if (!is_json && (!input->key_plain || input->key.len > TR_JSON_BYTES_MAX ||
                      !tr_utf8_valid(input->key.ptr, input->key.len)))
         return TR_OK;
-    if (value->kind != TR_JSON_OBJECT && (!input->key_plain || table->rows->key_count != 1))
+    if (value->kind != TR_JSON_OBJECT && (!input->key_plain || table->key_count != 1))
         return TR_OK;
     for (uint16_t i = 0; i < table->key_count; i++) {
         uint16_t index = table->keys[i];
-        const char *name =
-            index != TR_ROWS_NONE ? table->columns[index].spec.name : table->rows->keys[i];
+        const char *name = table->key_names[i];
         const struct tr_json_node *part =
             value->kind == TR_JSON_OBJECT ? tr_json_member(doc, value, name) : value;
         if (part == NULL || (index < table->built_count && !is_missing(&cells[index])))
@@ -193,7 +222,7 @@ static enum tr_status missing_key(const struct tr_rows_table *table, const struc
         if (index == TR_ROWS_NONE)
             return tr_fail(err, TR_E_MESSAGE_KEY,
                            "the message has no field \"%s\", which is of the key",
-                           table->rows->keys[i]);
+                           table->key_names[i]);
         if (index < table->built_count && is_missing(&cells[index]))
             return tr_fail(err, TR_E_MESSAGE_KEY,
                            "column \"%s\" is of the key, and %s in the message",
@@ -240,7 +269,13 @@ enum tr_status tr_rows_image_finish(struct tr_rows_table *table, const struct tr
         if (missing_key(table, cells, err) != TR_OK)
             return TR_FAIL;
     }
-    return image == TR_ROWS_FULL ? fill_missing(table, cells, err) : TR_OK;
+    if (image == TR_ROWS_FULL)
+        return fill_missing(table, cells, err);
+    for (uint16_t i = 0; input->placeholder != NULL && i < table->built_count; i++) {
+        if (cells[i].state == TR_CELL_UNCHANGED)
+            cells[i].state = TR_CELL_ABSENT; /* what it was is not known */
+    }
+    return TR_OK;
 }
 
 enum tr_status tr_rows_object(struct tr_rows_table *table, const struct tr_rows_input *input,
@@ -374,10 +409,8 @@ static enum tr_status add_from_schema(struct tr_rows_table *table, const struct 
     spec.source_attnum = 0;
     spec.default_value = spec.enum_labels = NULL;
     /* rows that are there already have no value for it */
-    if (table->current != NULL) {
+    if (table->current != NULL)
         spec.nullable = true;
-        spec.key_index = 0;
-    }
     return tr_rows_add(table, &spec, column->name, strlen(column->name), TR_ROWS_FROM_SCHEMA, err);
 }
 

@@ -40,6 +40,8 @@ struct tr_rows_table {
     int32_t undo_attnum;
 
     uint16_t key_count;
+    const char *key_names[TR_ROWS_KEY_MAX]; /* of the options, or in own_keys */
+    char *own_keys; /* names of tr_rows_set_key or of a restored table; NULL: none */
     uint16_t keys[TR_ROWS_KEY_MAX]; /* column index, TR_ROWS_NONE while there is no such column */
 
     /* lookup: the place where a name stood the last time, then a hash */
@@ -65,7 +67,10 @@ struct tr_rows {
     struct tr_rows_table *last;  /* of the message before */
     struct tr_rows_table *dirty; /* touched by the message at hand */
     size_t due_count;
+    uint32_t *table_slots; /* hash of the ID → index in tables + 1 */
+    uint32_t table_mask;
     struct tr_json_doc key_doc;
+    struct tr_json_doc text_doc; /* to check JSON that comes in strings */
 };
 
 /* Index of a column, -1. position: the place of the field in its row, for the guess. */
