@@ -31,6 +31,7 @@
 #define COPY_PIECE_BYTES (128u << 10)
 #define RUN_ROWS_MIN 4u     /* neighbouring row inserts of an ordered table become one set */
 #define PENALTY_APPLIES 64u /* how long a table keeps the slower way after a failed faster one */
+#define NEWEST_ARRAYS 4u    /* parameters of newest.c beside the columns */
 #define TAG_CONTROL UINT32_MAX
 #define TAG_BUCKET (UINT32_C(1) << 31)
 
@@ -44,6 +45,13 @@ static struct tr_metric metric_retries = {.name = "tailrace_sink_postgres_apply_
                                           .kind = TR_COUNTER,
                                           .help = "Times that a batch was rolled back and applied "
                                                   "in another way, or again after a deadlock."};
+
+static struct tr_metric metric_older = {
+    .name = "tailrace_sink_postgres_older_rows_total",
+    .unit = "rows",
+    .kind = TR_COUNTER,
+    .help = "Rows that were left out because the target holds a newer row or deletion, or the row to "
+            "update in part is not there."};
 
 struct run {
     struct tr_pgs_writer *writer;
@@ -156,8 +164,12 @@ static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index,
     struct tr_pgs_shape *shape =
         bucket->kind == TR_PGS_ROW_DELETE ? NULL : bucket_shape(writer, bucket);
     enum tr_pgs_statement_kind kind = TR_PGS_INSERT_SET;
-    enum tr_status status =
-        reserve_columns(writer, (uint32_t)layout->key_count + layout->column_count + 1, err);
+    enum tr_status status = reserve_columns(
+        writer, (uint32_t)layout->key_count + layout->column_count + NEWEST_ARRAYS, err);
+    if (status == TR_OK && layout->version >= 0)
+        return tr_pgs_newest_queue(writer, layout, shape, bucket->kind, group->rows,
+                                   group->order + bucket->first, bucket->count, TAG_BUCKET | index,
+                                   err);
     if (status == TR_OK && bucket->kind == TR_PGS_ROW_DELETE) {
         kind = TR_PGS_DELETE_SET;
         status = key_arrays(writer, group, bucket->first, bucket->count, err);
@@ -329,6 +341,12 @@ static enum tr_status queue_change(struct tr_pgs_writer *writer, const struct tr
                                    uint32_t tag, struct tr_error *err)
 {
     struct tr_pgs_shape *shape = NULL;
+    if (change->layout->version >= 0) {
+        uint32_t most = (uint32_t)change->layout->key_count + change->layout->column_count;
+        if (reserve_columns(writer, most + NEWEST_ARRAYS, err) != TR_OK)
+            return TR_FAIL;
+        return tr_pgs_newest_change(writer, change, tag, err);
+    }
     if (change->after != NULL &&
         tr_pgs_shape_of(change->layout, change->after, &shape, err) != TR_OK)
         return TR_FAIL;
@@ -346,7 +364,7 @@ static size_t insert_run(const struct tr_pgs_writer *writer, size_t from, size_t
 {
     const struct tr_pgs_change *first = &writer->changes.items[from];
     size_t end = from + 1;
-    if (first->op != TR_OP_CREATE || first->layout->column_count == 0 ||
+    if (first->op != TR_OP_CREATE || first->layout->version >= 0 || first->layout->column_count == 0 ||
         first->layout->key_count == 0)
         return 1;
     while (end < count && writer->changes.items[end].op == TR_OP_CREATE &&
@@ -528,6 +546,11 @@ static enum tr_status mend_missing(struct run *run, struct tr_error *err)
     for (uint32_t i = 0; i < writer->bucket_count; i++) {
         struct tr_pgs_bucket *bucket = &writer->buckets[i];
         struct tr_pgs_group *group = &writer->groups.items[bucket->group];
+        if (group->layout->version >= 0) {
+            if (bucket->kind != TR_PGS_ROW_DELETE && bucket->affected < (long)bucket->count)
+                tr_metric_add(&metric_older, (long)bucket->count - bucket->affected);
+            continue;
+        }
         if (bucket->kind != TR_PGS_ROW_UPDATE || bucket->affected >= (long)bucket->count)
             continue;
         uint32_t kept = bucket->first;
@@ -639,6 +662,7 @@ enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count, struct t
         return TR_OK;
     tr_metric_register(&metric_missing);
     tr_metric_register(&metric_retries);
+    tr_metric_register(&metric_older);
     if (savepoint && tr_pgs_exec(&writer->link, "SAVEPOINT tailrace_apply",
                                  "could not set a savepoint", NULL, err) != TR_OK)
         return TR_FAIL;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "encode/version_key.h"
 #include "sink/postgres/encode.h"
 
 #define ARENA_BLOCK_BYTES (1u << 20)
@@ -28,6 +29,7 @@ void tr_pgs_changes_free(struct tr_pgs_changes *changes)
 {
     tr_arena_free(&changes->arena);
     free(changes->items);
+    tr_outbuf_free(&changes->key);
     *changes = (struct tr_pgs_changes){0};
 }
 
@@ -195,6 +197,95 @@ static enum tr_status copy_keys(struct tr_pgs_changes *changes, struct tr_pgs_ch
     return TR_OK;
 }
 
+/* ---- tables with a version ---- */
+
+static bool lacks_values(const struct tr_cell *cells, uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        if (!has_value(&cells[i]))
+            return true;
+    }
+    return false;
+}
+
+static enum tr_status version_missing(const struct tr_pgs_layout *layout, uint64_t seq,
+                                      struct tr_error *err)
+{
+    (void)tr_fail(err, TR_E_SINK_VERSION_MISSING, "a change of %s came without its version \"%s\"",
+                  layout->target->quoted, layout->table->columns[layout->version].name);
+    err->seq = seq;
+    return tr_hint(err, "%s", tr_error_info(TR_E_SINK_VERSION_MISSING)->remedy);
+}
+
+/* The version out of the event's image. One that did not change stands in the image before. */
+static enum tr_status take_version(struct tr_pgs_changes *changes, struct tr_pgs_change *change,
+                                   const struct tr_event *event, struct tr_error *err)
+{
+    const struct tr_pgs_layout *layout = change->layout;
+    size_t column = (size_t)layout->version;
+    enum tr_type type = layout->table->columns[column].type;
+    const struct tr_cell *cell = change->after != NULL ? &change->after[column] : NULL;
+    struct tr_cell copy;
+    if (cell == NULL || !has_value(cell)) {
+        bool clean = true;
+        if (event->before == NULL || !has_value(&event->before[column]))
+            return version_missing(layout, event->seq, err);
+        cell = copy_cells(&changes->arena, &event->before[column], 1, &clean, &change->bytes);
+        if (cell == NULL)
+            return no_memory(err);
+        if (change->after != NULL) /* our own copy of the row */
+            ((struct tr_cell *)(uintptr_t)change->after)[column] = *cell;
+    }
+    copy = *cell;
+    tr_outbuf_clear(&changes->key);
+    if (!tr_version_key(type, &copy, &changes->key)) {
+        (void)tr_fail(err, TR_E_PGSINK_VALUE, "a value of \"%s\" of %s is not in the form of %s",
+                      layout->table->columns[column].name, layout->target->quoted,
+                      tr_type_name(type));
+        err->seq = event->seq;
+        return TR_FAIL;
+    }
+    change->version = copy.state == TR_CELL_NULL ? NULL : copy.ptr;
+    change->version_key =
+        changes->key.failed
+            ? NULL
+            : tr_arena_strndup(&changes->arena, changes->key.data, changes->key.len);
+    change->bytes += changes->key.len + 1;
+    if (change->after != NULL)
+        change->full = !lacks_values(change->after, layout->column_count);
+    return change->version_key == NULL ? no_memory(err) : TR_OK;
+}
+
+/* A changed key, the row in full: a deletion here, and a row behind it. */
+static enum tr_status split_key_change(struct tr_pgs_changes *changes, struct tr_error *err)
+{
+    if (grow(changes, err) != TR_OK)
+        return TR_FAIL;
+    struct tr_pgs_change *gone = &changes->items[changes->count], *come = gone + 1;
+    if (changes->count + 1 >= changes->capacity) {
+        changes->count++; /* room for one more */
+        enum tr_status status = grow(changes, err);
+        changes->count--;
+        if (status != TR_OK)
+            return TR_FAIL;
+        gone = &changes->items[changes->count];
+        come = gone + 1;
+    }
+    *come = *gone;
+    come->op = TR_OP_CREATE;
+    come->key_changed = false;
+    come->old_key = NULL;
+    gone->op = TR_OP_DELETE;
+    gone->key_changed = false;
+    gone->key = gone->old_key;
+    gone->old_key = NULL;
+    gone->after = NULL;
+    gone->bytes = sizeof *gone;
+    changes->bytes += gone->bytes;
+    changes->count++;
+    return TR_OK;
+}
+
 enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_layout *layout,
                                   const struct tr_event *event, struct tr_error *err)
 {
@@ -223,6 +314,15 @@ enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_
         err->seq = event->seq;
         return TR_FAIL;
     }
+    if (layout->version >= 0) {
+        if (take_version(changes, change, event, err) != TR_OK)
+            return TR_FAIL;
+        if (change->key_changed && change->full) {
+            if (split_key_change(changes, err) != TR_OK)
+                return TR_FAIL;
+            change = &changes->items[changes->count];
+        }
+    }
     changes->bytes += change->bytes;
     changes->count++;
     return TR_OK;
@@ -247,6 +347,13 @@ enum tr_status tr_pgs_changes_move(struct tr_pgs_changes *to, const struct tr_pg
             change->key = copy_cells(&to->arena, change->key, layout->key_count, &clean, &bytes);
         if (change->old_key != NULL)
             change->old_key = copy_cells(&to->arena, change->old_key, old_count, &clean, &bytes);
+        if (change->version != NULL)
+            change->version = tr_arena_strdup(&to->arena, change->version);
+        if (change->version_key != NULL)
+            change->version_key = tr_arena_strdup(&to->arena, change->version_key);
+        if ((changes->items[i].version != NULL && change->version == NULL) ||
+            (changes->items[i].version_key != NULL && change->version_key == NULL))
+            return no_memory(err);
         if ((changes->items[i].after != NULL && change->after == NULL) ||
             (changes->items[i].key != NULL && change->key == NULL) ||
             (changes->items[i].old_key != NULL && change->old_key == NULL))

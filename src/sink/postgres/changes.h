@@ -13,6 +13,8 @@ struct tr_pgs_change {
     const struct tr_cell *key; /* key_count cells of the row's key (a DELETE's too); NULL: no key */
     const struct tr_cell
         *old_key; /* key_changed: the key before; table without key: the whole row before */
+    const char *version;     /* tables with a version: its text; NULL: NULL */
+    const char *version_key; /* … and what it compares by; NULL: a table without one */
     size_t bytes;
     uint8_t op; /* 'c', 'u', 'd' */
     bool key_changed;
@@ -23,11 +25,13 @@ struct tr_pgs_changes {
     size_t count, capacity;
     size_t bytes;
     struct tr_arena arena;
+    struct tr_outbuf key; /* scratch */
 };
 void tr_pgs_changes_init(struct tr_pgs_changes *changes);
 void tr_pgs_changes_free(struct tr_pgs_changes *changes);
 void tr_pgs_changes_reset(struct tr_pgs_changes *changes);
-/* Copies one row event (c, u, d, or r with cells or raw). DATA errors name its seq. */
+/* Copies one row event (c, u, d, or r with cells or raw). DATA errors name its seq. A changed key of a
+ * table with a version is a deletion and a new row, where the row came in full. */
 enum tr_status tr_pgs_changes_add(struct tr_pgs_changes *changes, struct tr_pgs_layout *layout,
                                   const struct tr_event *event,
                                   struct tr_error *err) TR_WARN_UNUSED;
@@ -47,6 +51,7 @@ enum tr_pgs_row_kind {
 struct tr_pgs_row {
     const struct tr_cell *cells; /* NULL: DELETE */
     const struct tr_cell *key;
+    const char *version, *version_key; /* as in the change */
     uint64_t hash;
     struct tr_pgs_shape *shape;
     uint8_t kind;

@@ -11,6 +11,10 @@
  * be applied in any order: deletes, updates, upserts, inserts. A second unique constraint can make
  * that order fail (never succeed wrongly); then apply.c rolls back and goes row by row.
  *
+ * A table with a version (newest.c): of a key only the change with the greatest version is left, of
+ * equal ones the last. That is exact, since each key is a register of its own; but not where values
+ * did not come, since whose they are is decided on the target: such a key's changes go in order.
+ *
  * A group is ordered from the start when order can show without an error: foreign keys and triggers
  * that fire; rows without a key that are updated or deleted; a key change whose new row is not
  * fully known; two layouts of one target in one batch; a value so large that arrays of it are no
@@ -164,8 +168,11 @@ static enum tr_status merge_update(struct tr_pgs_group *group, struct tr_arena *
     if (row_of(group, change->key, &found, &row, err) != TR_OK)
         return TR_FAIL;
     if (!found) {
-        *row = (struct tr_pgs_row){change->after, change->key,       row->hash,
-                                   NULL,          TR_PGS_ROW_UPDATE, change->full};
+        *row = (struct tr_pgs_row){.cells = change->after,
+                                   .key = change->key,
+                                   .hash = row->hash,
+                                   .kind = TR_PGS_ROW_UPDATE,
+                                   .full = change->full};
         return TR_OK;
     }
     if (row->kind == TR_PGS_ROW_DELETE) {
@@ -210,11 +217,38 @@ static enum tr_status merge_key_change(struct tr_pgs_group *group, struct tr_are
     return TR_OK;
 }
 
+static enum tr_status merge_newest(struct tr_pgs_group *group, const struct tr_pgs_change *change,
+                                   struct tr_error *err)
+{
+    struct tr_pgs_row *row;
+    bool found, gone = change->op == TR_OP_DELETE;
+    if (change->key_changed) { /* the row did not come in full */
+        group->ordered = true;
+        return TR_OK;
+    }
+    if (row_of(group, change->key, &found, &row, err) != TR_OK)
+        return TR_FAIL;
+    if (found && ((!gone && !change->full) || (row->cells != NULL && !row->full)))
+        group->ordered = true;
+    if (found && strcmp(change->version_key, row->version_key) < 0)
+        return TR_OK;
+    row->cells = change->after;
+    row->version = change->version;
+    row->version_key = change->version_key;
+    row->full = change->full;
+    row->kind = gone                                           ? TR_PGS_ROW_DELETE
+                : change->op == TR_OP_UPDATE && !change->full ? TR_PGS_ROW_UPDATE
+                                                              : TR_PGS_ROW_UPSERT;
+    return TR_OK;
+}
+
 static enum tr_status merge(struct tr_pgs_group *group, struct tr_arena *arena,
                             const struct tr_pgs_change *change, struct tr_error *err)
 {
     struct tr_pgs_row *row;
     bool found;
+    if (group->layout->version >= 0)
+        return merge_newest(group, change, err);
     if (change->op == TR_OP_UPDATE)
         return change->key_changed ? merge_key_change(group, arena, change, err)
                                    : merge_update(group, arena, change, err);

@@ -518,6 +518,16 @@ static enum tr_status drop_table(struct ddl *ddl, struct tr_error *err)
 
 /* ---- one change ---- */
 
+/* Remembered deletions are known by the key's values: of another key they say nothing. */
+static bool changes_key(const struct tr_schema_change *change)
+{
+    for (uint32_t i = 0; i < change->item_count; i++) {
+        if (change->items[i].kind == TR_ALTER_KEY)
+            return true;
+    }
+    return false;
+}
+
 static enum tr_status change_target(struct ddl *ddl, struct tr_error *err)
 {
     switch (ddl->event->change->kind) {
@@ -526,11 +536,18 @@ static enum tr_status change_target(struct ddl *ddl, struct tr_error *err)
             return add_missing_columns(ddl, err);
         return create_table(ddl, err);
     case TR_CHANGE_ALTER_TABLE:
+        if (changes_key(ddl->event->change) &&
+            tr_pgs_deleted_move(ddl->writer, &ddl->after->id, NULL, err) != TR_OK)
+            return TR_FAIL;
         return alter_table(ddl, err);
     case TR_CHANGE_RENAME_TABLE:
-        return rename_table(ddl, err);
+        if (rename_table(ddl, err) != TR_OK)
+            return TR_FAIL;
+        return tr_pgs_deleted_move(ddl->writer, &ddl->before->id, &ddl->after->id, err);
     case TR_CHANGE_DROP_TABLE:
-        return drop_table(ddl, err);
+        if (drop_table(ddl, err) != TR_OK)
+            return TR_FAIL;
+        return tr_pgs_deleted_move(ddl->writer, &ddl->after->id, NULL, err);
     }
     return bad_item(err);
 }

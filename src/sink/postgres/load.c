@@ -169,6 +169,10 @@ enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layou
     *merge = false;
     if (event->raw.ptr == NULL && event->after == NULL)
         return tr_fail(err, TR_E_INTERNAL, "a row event has no row");
+    if (layout->version >= 0) { /* the rows of a key may come more than once, in any order */
+        *merge = true;
+        return TR_OK;
+    }
     if (target->load == TR_PGS_LOAD_UNKNOWN) {
         if (tr_pgs_writer_settle(writer, err) != TR_OK || find_out(writer, target, err) != TR_OK)
             return TR_FAIL;

@@ -138,6 +138,16 @@ const struct tr_option tr_pgs_option_table[] = {
      .min = 65536,
      .max = INT64_C(1) << 30,
      .help = "Bytes of changes that are gathered at most before they are applied."},
+    {.name = "tombstone.retention",
+     .type = TR_OPT_DURATION,
+     .flags = TR_OPT_ADVANCED,
+     .offset = AT(tombstone_retention_ms),
+     .default_text = "7d",
+     .min = 0,
+     .max = INT64_C(315360000000),
+     .help = "Last write wins: how long a deletion is remembered in tailrace_deleted, from the time "
+             "when it was written. An older row that comes later than that brings its key back. 0: "
+             "for ever."},
     {.name = NULL}};
 
 const char *tr_pgs_sslmode_name(int sslmode) { return sslmode_values[sslmode]; }

@@ -27,6 +27,7 @@ struct tr_pgs_options {
     int64_t lock_timeout_ms;
     int64_t apply_rows;
     int64_t apply_bytes;
+    int64_t tombstone_retention_ms; /* 0: for ever */
 };
 extern const struct tr_option tr_pgs_option_table[];
 /* The words of the two enums that go into SQL and connection strings. */

@@ -64,6 +64,7 @@ static void sink_close(void *self)
     if (sink->wake_fd >= 0)
         (void)close(sink->wake_fd);
     free(sink->pipeline_name);
+    tr_mark_guard_free(&sink->loaded);
     free(sink);
 }
 
@@ -80,6 +81,7 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     sink->options = options;
     sink->sslmode_given = tr_config_given(config, "sslmode");
     sink->checking = context->checking;
+    sink->shared = context->shared;
     sink->pipeline_name = strdup(context->pipeline_name);
     sink->position_table = options->position_table;
     sink->position_schema = options->position_schema != NULL ? options->position_schema
@@ -139,7 +141,7 @@ const struct tr_sink_ops tr_sink_postgres = {
     .name = "postgres",
     .abi = TR_SINK_ABI,
     .caps = TR_CAP_UPSERT | TR_CAP_TRANSACTIONS | TR_CAP_POSITION | TR_CAP_DDL | TR_CAP_TRUNCATE |
-            TR_CAP_RAW_PGCOPY,
+            TR_CAP_RAW_PGCOPY | TR_CAP_LAST_WRITE_WINS,
     .options = tr_pgs_option_table,
     .options_size = sizeof(struct tr_pgs_options),
     .summary = "PostgreSQL 12 to 18: COPY for the snapshot, set-wise upserts, position stored with "

@@ -309,6 +309,7 @@ enum tr_status tr_pgs_layout_new(struct tr_pgs_target *target, const struct tr_t
     layout->column_count = table->column_count;
     layout->key_count = table->key_count;
     layout->key_columns = table->key_columns;
+    layout->version = (int32_t)table->version_column - 1;
     layout->bits_words = ((size_t)table->column_count + 63) / 64;
     layout->target_column = tr_arena_alloc(
         &layout->arena, ((size_t)table->column_count + 1) * sizeof *layout->target_column,
@@ -327,7 +328,8 @@ enum tr_status tr_pgs_layout_new(struct tr_pgs_target *target, const struct tr_t
 
 bool tr_pgs_layout_fits(const struct tr_pgs_layout *layout, const struct tr_table *table)
 {
-    if (layout->column_count != table->column_count || layout->key_count != table->key_count)
+    if (layout->column_count != table->column_count || layout->key_count != table->key_count ||
+        layout->version != (int32_t)table->version_column - 1)
         return false;
     for (uint16_t i = 0; i < table->column_count; i++) {
         if (strcmp(layout->table->columns[i].name, table->columns[i].name) != 0 ||
@@ -433,6 +435,8 @@ void tr_pgs_shapes_free(struct tr_pgs_link *link, struct tr_pgs_layout *layout)
         tr_pgs_stmt_free(link, &shape->insert_set);
         tr_pgs_stmt_free(link, &shape->update_set);
         tr_pgs_stmt_free(link, &shape->insert_row);
+        tr_pgs_stmt_free(link, &shape->newest_upsert);
+        tr_pgs_stmt_free(link, &shape->newest_update);
         for (int i = 0; i < 4; i++)
             tr_pgs_stmt_free(link, &shape->update_row[i / 2][i % 2]);
         free(shape->copy_sql);
@@ -451,6 +455,7 @@ void tr_pgs_layout_free(struct tr_pgs_link *link, struct tr_pgs_layout *layout)
     tr_pgs_shapes_free(link, layout);
     tr_pgs_stmt_free(link, &layout->delete_set);
     tr_pgs_stmt_free(link, &layout->delete_row);
+    tr_pgs_stmt_free(link, &layout->newest_delete);
     tr_table_unref(layout->table);
     tr_arena_free(&layout->arena);
     free(layout);

@@ -69,6 +69,7 @@ struct tr_pgs_shape {
     uint16_t *columns;     /* source column index: present, and writable on the target */
     uint16_t *set_columns; /* those that an UPDATE without key change assigns */
     struct tr_pgs_stmt insert_set, update_set, insert_row;
+    struct tr_pgs_stmt newest_upsert, newest_update; /* newest.c */
     struct tr_pgs_stmt update_row[2][2]; /* [key changed][insert the row when it is missing] */
     char *copy_sql;
 };
@@ -85,11 +86,12 @@ struct tr_pgs_layout {
     bool has_arbiter;  /* a unique index on exactly the key: ON CONFLICT works */
     bool identity_key; /* a key column is GENERATED ALWAYS AS IDENTITY */
     bool overriding;
+    int32_t version;      /* source column whose value decides what is newest; -1: none */
     bool dropped_columns; /* some target_column is -1: raw lines must be cut */
     size_t bits_words;
     struct tr_pgs_shape *shapes;
     uint32_t shape_count;
-    struct tr_pgs_stmt delete_set, delete_row;
+    struct tr_pgs_stmt delete_set, delete_row, newest_delete;
     /* the apply under way (coalesce.c) */
     uint64_t apply_number;
     uint32_t group_index;

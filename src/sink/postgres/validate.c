@@ -217,8 +217,10 @@ static void check_key(struct check *check, const struct tr_table *table,
     if (table->key_count > TR_PGS_KEY_COLUMNS_MAX ||
         tr_pgs_target_index(target, columns, table->key_count) != NULL)
         return;
-    tr_outbuf_lit(&check->message,
-                  "the target has no unique index on the key: rows are found by reading it");
+    bool versions = table->version_column > 0;
+    tr_outbuf_str(&check->message,
+                  versions ? "the target has no unique index on the key, which last write wins needs"
+                           : "the target has no unique index on the key: rows are found by reading it");
     tr_outbuf_printf(&check->remedy, "ALTER TABLE %s ADD PRIMARY KEY (", target->quoted);
     for (uint16_t i = 0; i < table->key_count; i++) {
         if (i > 0)
@@ -226,7 +228,18 @@ static void check_key(struct check *check, const struct tr_table *table,
         tr_pgs_identifier(check->link, &check->remedy, table->columns[table->key_columns[i]].name);
     }
     tr_outbuf_lit(&check->remedy, ");");
-    report(check, TR_WARNING, TR_E_PGSINK_NO_UNIQUE_KEY, object);
+    report(check, versions ? TR_ERROR_SEVERITY : TR_WARNING, TR_E_PGSINK_NO_UNIQUE_KEY, object);
+}
+
+static void check_version(struct check *check, const struct tr_table *table,
+                          const struct tr_pgs_target *target, const char *object)
+{
+    struct tr_error finding;
+    if (table->version_column == 0 || tr_pgs_newest_check(target, table, &finding) == TR_OK)
+        return;
+    tr_outbuf_str(&check->message, finding.message);
+    tr_outbuf_str(&check->remedy, finding.hint);
+    report(check, TR_ERROR_SEVERITY, finding.code, object);
 }
 
 static void check_triggers(struct check *check, const struct tr_pgs_target *target,
@@ -284,6 +297,7 @@ static enum tr_status check_table(struct check *check, const struct tr_table *ta
             status = check_columns(check, table, target, object, err);
         check_extra_columns(check, table, target, object);
         check_key(check, table, target, object);
+        check_version(check, table, target, object);
         check_triggers(check, target, object);
         if (target->row_security) {
             tr_outbuf_lit(&check->message,

@@ -24,10 +24,10 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 
-#define MARKS_MAX 4096 /* pending at most; then commit */
 #define MAPS_MIN 64u
 #define SCRATCH_KEEP_BYTES (1u << 20) /* of one column's scratch buffer, after a commit */
 #define TAG_COMMIT 1u
+#define TAG_GUARD 2u
 
 /* ---- tables ---- */
 
@@ -112,6 +112,20 @@ static enum tr_status target_of(struct tr_pgs_writer *writer, const struct tr_ta
     return TR_OK;
 }
 
+static enum tr_status check_version(struct tr_pgs_writer *writer,
+                                    const struct tr_pgs_layout *layout, struct tr_error *err)
+{
+    if (tr_pgs_newest_check(layout->target, layout->table, err) != TR_OK)
+        return TR_FAIL;
+    if (!layout->has_arbiter) {
+        (void)tr_fail(err, TR_E_PGSINK_NO_UNIQUE_KEY,
+                      "%s has no unique index on the key, which last write wins needs",
+                      layout->target->quoted);
+        return tr_hint(err, "%s", tr_error_info(TR_E_PGSINK_NO_UNIQUE_KEY)->remedy);
+    }
+    return tr_pgs_deleted_create(writer, err);
+}
+
 /* A COPY that is under way has the connection: it ends before the catalog is read. */
 enum tr_status tr_pgs_writer_layout(struct tr_pgs_writer *writer, const struct tr_table *table,
                                     struct tr_pgs_layout **out, struct tr_error *err)
@@ -138,6 +152,8 @@ enum tr_status tr_pgs_writer_layout(struct tr_pgs_writer *writer, const struct t
                 return TR_FAIL;
             layout->next = writer->layouts;
             writer->layouts = layout;
+            if (layout->version >= 0 && check_version(writer, layout, err) != TR_OK)
+                return TR_FAIL;
         }
         map->table = tr_table_ref(table);
         map->layout = layout;
@@ -238,7 +254,8 @@ static enum tr_status queue_commit(struct tr_pgs_writer *writer, struct tr_error
     struct tr_pgs_link *link = &writer->link;
     if (!writer->in_transaction && tr_pgs_pipe_sql(link, TR_PGS_BEGIN, 0, NULL, 0, err) != TR_OK)
         return TR_FAIL;
-    if (tr_pgs_marks_queue(writer, 0, err) != TR_OK)
+    if (tr_pgs_deleted_sweep(writer, 0, err) != TR_OK ||
+        tr_pgs_marks_queue(writer, 0, TAG_GUARD, err) != TR_OK)
         return TR_FAIL;
     return tr_pgs_pipe_sql(link, "COMMIT", 0, NULL, TAG_COMMIT, err);
 }
@@ -249,9 +266,15 @@ static enum tr_status store_and_commit(struct tr_pgs_writer *writer, struct tr_e
     struct commit_result result = {false};
     if (TR_FAILPOINT("sink.postgres.before_commit") != 0)
         return tr_fail(err, TR_E_PGSINK_CONNECTION_LOST, "failpoint sink.postgres.before_commit");
-    if (tr_pgs_pipe_begin(&writer->link, err) != TR_OK || queue_commit(writer, err) != TR_OK ||
-        tr_pgs_pipe_sync(&writer->link, note_commit, &result, NULL, err) != TR_OK)
+    uint32_t failed_tag = 0;
+    if (tr_pgs_pipe_begin(&writer->link, err) != TR_OK || queue_commit(writer, err) != TR_OK)
         return TR_FAIL;
+    if (tr_pgs_pipe_sync(&writer->link, note_commit, &result, &failed_tag, err) != TR_OK) {
+        if (failed_tag == TAG_GUARD && tr_pgs_sqlstate_is(&writer->link, TR_PGS_GUARD_SQLSTATE))
+            return tr_mark_guard_conflict(writer->sink->pipeline_name, writer->sink->position_table,
+                                          err);
+        return TR_FAIL;
+    }
     if (!result.committed)
         return tr_fail(err, TR_E_INTERNAL,
                        "the target rolled a transaction back that had not failed");
@@ -295,7 +318,9 @@ enum tr_status tr_pgs_writer_commit(struct tr_pgs_writer *writer, struct tr_erro
     if ((writer->in_transaction || writer->marks.count > 0) &&
         store_and_commit(writer, err) != TR_OK)
         return TR_FAIL;
-    tr_pgs_marks_clear(&writer->marks);
+    if (tr_mark_guard_stored(&writer->guard, &writer->marks, err) != TR_OK)
+        return TR_FAIL;
+    tr_pending_marks_clear(&writer->marks);
     writer->durable_seq = writer->boundary_seq;
     return carry_on(writer, count, err);
 }
@@ -348,14 +373,15 @@ static enum tr_status write_row(struct tr_pgs_writer *writer, const struct tr_ev
 static enum tr_status write_commit(struct tr_pgs_writer *writer, const struct tr_event *event,
                                    struct tr_error *err)
 {
+    bool empty = !writer->beyond && writer->changes.count == writer->boundary_count;
     for (uint32_t i = 0; i < event->mark_count; i++) {
-        if (tr_pgs_marks_add(&writer->marks, &event->marks[i], err) != TR_OK)
+        if (tr_pending_marks_add(&writer->marks, &event->marks[i], empty, err) != TR_OK)
             return TR_FAIL;
     }
     writer->boundary_seq = event->seq;
     writer->boundary_count = writer->changes.count;
     writer->beyond = false;
-    return writer->marks.count >= MARKS_MAX ? tr_pgs_writer_commit(writer, err) : TR_OK;
+    return tr_pending_marks_many(&writer->marks) ? tr_pgs_writer_commit(writer, err) : TR_OK;
 }
 
 /* Takes all TRUNCATE events from events[0] on; *taken tells how many. */
@@ -472,9 +498,9 @@ enum tr_status tr_pgs_writer_open(void *self, unsigned partition, void **out, st
     writer->partition = partition;
     tr_pgs_changes_init(&writer->changes);
     tr_pgs_changes_init(&writer->spare);
-    tr_arena_init(&writer->marks.arena, 4096, 65536);
     if (tr_pgs_sink_link(sink, &writer->link, TR_PGS_WRITER, err) != TR_OK ||
-        tr_pgs_position_lock(sink, &writer->link, partition, err) != TR_OK) {
+        tr_pgs_position_lock(sink, &writer->link, partition, err) != TR_OK ||
+        tr_state_copy(&writer->guard.known, &sink->loaded.known, err) != TR_OK) {
         tr_pgs_writer_close(writer);
         return TR_FAIL;
     }
@@ -493,11 +519,19 @@ void tr_pgs_writer_close(void *self)
         return;
     tr_pgs_link_close(&writer->link);
     forget_target(writer, NULL);
-    tr_pgs_stmt_free(NULL, &writer->mark_upsert);
+    tr_pgs_stmt_free(NULL, &writer->marks_set);
+    tr_pgs_stmt_free(NULL, &writer->marks_guarded);
+    tr_pgs_stmt_free(NULL, &writer->marks_erase);
+    for (int i = 0; i < TR_PGS_MARK_ARRAYS; i++)
+        tr_outbuf_free(&writer->mark_arrays[i]);
+    for (int i = 0; i < 3; i++)
+        tr_outbuf_free(&writer->newest_arrays[i]);
+    tr_outbuf_free(&writer->key_text);
     free(writer->maps);
     tr_pgs_changes_free(&writer->changes);
     tr_pgs_changes_free(&writer->spare);
-    tr_pgs_marks_free(&writer->marks);
+    tr_pending_marks_free(&writer->marks);
+    tr_mark_guard_free(&writer->guard);
     tr_pgs_groups_free(&writer->groups);
     for (uint32_t i = 0; i < writer->column_capacity; i++)
         tr_outbuf_free(&writer->columns[i]);

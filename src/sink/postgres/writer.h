@@ -3,6 +3,7 @@
 #ifndef TR_SINK_POSTGRES_WRITER_H
 #define TR_SINK_POSTGRES_WRITER_H
 
+#include "event/pending_marks.h"
 #include "sink/postgres/changes.h"
 #include "sink/postgres/postgres.h"
 
@@ -12,23 +13,14 @@ struct tr_pgs_sink {
     const struct tr_pgs_options *options;
     bool sslmode_given;
     bool checking;
+    bool shared; /* other processes of this pipeline write too */
+    struct tr_mark_guard loaded; /* what load_marks found; the writer goes on from it */
     char *pipeline_name;
     const char *position_schema, *position_table;
     int wake_fd;                /* eventfd: readable for good after interrupt() */
     struct tr_pgs_link control; /* marks, preflight; opened by open */
     struct tr_pgs_link idle_scans[TR_PGS_SCAN_LINKS_KEPT];
     unsigned idle_scan_count;
-};
-
-/* Marks that the next COMMIT on the target stores, in order. */
-struct tr_pgs_mark {
-    const char *key, *value; /* NUL-terminated, in the arena; value "" deletes */
-    bool prefix;             /* key without its '*': deletes by prefix */
-};
-struct tr_pgs_marks {
-    struct tr_pgs_mark *items;
-    size_t count, capacity;
-    struct tr_arena arena;
 };
 
 struct tr_pgs_map {               /* source table (schema version) → layout */
@@ -58,6 +50,7 @@ struct tr_pgs_bucket { /* rows of one group, kind and shape: one statement */
     long affected;
 };
 
+#define TR_PGS_MARK_ARRAYS 4
 struct tr_pgs_writer {
     struct tr_pgs_sink *sink;
     struct tr_pgs_link link;
@@ -74,8 +67,14 @@ struct tr_pgs_writer {
     size_t boundary_count; /* changes before the last COMMIT event */
     uint64_t boundary_seq; /* of the last COMMIT event */
     uint64_t durable_seq;
-    struct tr_pgs_marks marks;
-    struct tr_pgs_stmt mark_upsert;
+    struct tr_pending_marks marks;
+    struct tr_mark_guard guard;
+    struct tr_pgs_stmt marks_set, marks_guarded, marks_erase;
+    struct tr_outbuf mark_arrays[TR_PGS_MARK_ARRAYS];
+
+    bool deleted_ready;       /* tailrace_deleted is there */
+    int64_t deleted_swept_ms; /* tr_clock_mono_ms of its last sweep, 0 none */
+    struct tr_outbuf newest_arrays[3], key_text;
 
     bool in_transaction;
     bool beyond; /* the open transaction holds something behind the last COMMIT event */
@@ -145,13 +144,11 @@ enum tr_status tr_pgs_column_type(struct tr_pgs_link *link, const struct tr_colu
                                   struct tr_outbuf *out, struct tr_error *err) TR_WARN_UNUSED;
 
 /* ---- position.c ---- */
-void tr_pgs_marks_free(struct tr_pgs_marks *marks);
-void tr_pgs_marks_clear(struct tr_pgs_marks *marks);
-enum tr_status tr_pgs_marks_add(struct tr_pgs_marks *marks, const struct tr_mark *mark,
-                                struct tr_error *err) TR_WARN_UNUSED;
-/* Queues the statements that store them. */
-enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag,
+/* Queues the statements that store the pending marks. The guarded ones have the tag `guard_tag`: it
+ * fails with TR_PGS_GUARD_SQLSTATE when another process has written. */
+enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag, uint32_t guard_tag,
                                   struct tr_error *err) TR_WARN_UNUSED;
+#define TR_PGS_GUARD_SQLSTATE "22012" /* division by zero: how plain SQL says no */
 enum tr_status tr_pgs_position_create(struct tr_pgs_sink *sink,
                                       struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_position_load(struct tr_pgs_sink *sink, struct tr_state *marks,
@@ -166,6 +163,37 @@ enum tr_status tr_pgs_position_unlock(struct tr_pgs_sink *sink, struct tr_pgs_li
 /* Appends "schema"."table" of the position table. */
 void tr_pgs_position_name(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
                           struct tr_outbuf *out);
+
+/* ---- newest.c: tables with a version, last write wins ---- */
+#define TR_PGS_DELETED_TABLE "tailrace_deleted"
+/* Queues what brings rows[order[i].row] (rows[i] without an order) to the target, one set of equal
+ * kind and shape. */
+enum tr_status tr_pgs_newest_queue(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
+                                   struct tr_pgs_shape *shape, enum tr_pgs_row_kind kind,
+                                   const struct tr_pgs_row *rows, const struct tr_pgs_order *order,
+                                   uint32_t count, uint32_t tag,
+                                   struct tr_error *err) TR_WARN_UNUSED;
+/* One change, in the order of the source. */
+enum tr_status tr_pgs_newest_change(struct tr_pgs_writer *writer,
+                                    const struct tr_pgs_change *change, uint32_t tag,
+                                    struct tr_error *err) TR_WARN_UNUSED;
+/* Can the table's version decide which row is newer, in this target? */
+enum tr_status tr_pgs_newest_check(const struct tr_pgs_target *target, const struct tr_table *table,
+                                   struct tr_error *err) TR_WARN_UNUSED;
+/* Makes tailrace_deleted when absent. */
+enum tr_status tr_pgs_deleted_create(struct tr_pgs_writer *writer,
+                                     struct tr_error *err) TR_WARN_UNUSED;
+/* Queues the removal of what is older than tombstone.retention, when it is time. */
+enum tr_status tr_pgs_deleted_sweep(struct tr_pgs_writer *writer, uint32_t tag,
+                                    struct tr_error *err) TR_WARN_UNUSED;
+/* The table was renamed (to), or is no more what it was (to NULL): its deletions follow. */
+enum tr_status tr_pgs_deleted_move(struct tr_pgs_writer *writer, const struct tr_table_id *from,
+                                   const struct tr_table_id *to,
+                                   struct tr_error *err) TR_WARN_UNUSED;
+/* Is there a table of this name in the schema of our own tables? */
+enum tr_status tr_pgs_own_table_exists(const struct tr_pgs_sink *sink, struct tr_pgs_link *link,
+                                       const char *table, bool *found,
+                                       struct tr_error *err) TR_WARN_UNUSED;
 
 /* ---- sink.c, validate.c, scan.c ---- */
 enum tr_status tr_pgs_sink_link(struct tr_pgs_sink *sink, struct tr_pgs_link *link,
