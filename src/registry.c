@@ -29,9 +29,11 @@
 #endif
 #include "sink/file/file.h"
 #include "sink/null/null.h"
+#include "source/file/file.h"
 
 const struct tr_source_entry tr_sources[] = {
     {"postgres", "postgresql", POSTGRES_SOURCE},
+    {"file", NULL, &tr_source_file, NULL},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -1,0 +1,3 @@
+tr_test(unit_decode_frame unit/decode_frame.c LIBS tr_decode)
+tr_test(unit_decode_csv unit/decode_csv.c LIBS tr_decode)
+tr_test(unit_source_file unit/source_file.c LIBS tr_source_file)
