@@ -65,6 +65,31 @@ const struct tr_command tr_commands[] = {
      "this pipeline filled and copies them again.\n\n"
      "  --yes    do not ask",
      tr_cmd_drop, false},
+    {"produce",
+     "produce --bootstrap HOST:PORT --topic TOPIC [--file FILE|-] [--sleep SECONDS] [--key FIELD]",
+     "send JSON Lines to a Kafka topic",
+     "Each line that is not empty becomes one message, its bytes as they are, also when they are "
+     "not "
+     "JSON.\n"
+     "Ends with 0 when the brokers acknowledged every message. A signal stops the reading; what "
+     "was "
+     "sent\n"
+     "is waited for and told. A topic that does not exist is made.\n\n"
+     "  --bootstrap HOST:PORT     the brokers, parted by commas\n"
+     "  --topic TOPIC             where to\n"
+     "  --file FILE               the lines; '-' (default): standard input\n"
+     "  --sleep SECONDS           wait this long behind each message\n"
+     "  --key FIELD               the message's key: this field of the line (a.b: b within a). In "
+     "a "
+     "change\n"
+     "                            envelope id means after.id, and before.id of a delete. A line "
+     "without it\n"
+     "                            has no key; they are counted\n"
+     "  --create-partitions N     partitions of a topic that is made (default: the broker's)\n"
+     "  -X NAME=VALUE             a property of the Kafka client, for example "
+     "security.protocol=SSL;\n"
+     "                            any number of times",
+     tr_cmd_produce, false},
     {"version", "version", "tell the version, what was built in, and why not", "", tr_cmd_version,
      false},
     {"docs", "docs DIR", "write the generated documentation", "For the project's own build.",

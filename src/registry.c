@@ -27,6 +27,12 @@
 #else
 #define KAFKA_SINK NULL, "built without librdkafka (package librdkafka-dev)"
 #endif
+#ifdef TR_WITH_KAFKA_SOURCE
+#include "source/kafka/kafka.h"
+#define KAFKA_SOURCE &tr_source_kafka, NULL
+#else
+#define KAFKA_SOURCE NULL, "built without librdkafka (package librdkafka-dev)"
+#endif
 #include "sink/file/file.h"
 #include "sink/null/null.h"
 #include "source/file/file.h"
@@ -34,6 +40,7 @@
 const struct tr_source_entry tr_sources[] = {
     {"postgres", "postgresql", POSTGRES_SOURCE},
     {"file", NULL, &tr_source_file, NULL},
+    {"kafka", NULL, KAFKA_SOURCE},
     {NULL, NULL, NULL, NULL},
 };
 

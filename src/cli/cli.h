@@ -36,6 +36,7 @@ int tr_cmd_status(int argc, char **argv);
 int tr_cmd_control(int argc, char **argv); /* stop, pause, resume, savepoint, metrics */
 int tr_cmd_verify(int argc, char **argv);
 int tr_cmd_drop(int argc, char **argv);
+int tr_cmd_produce(int argc, char **argv);
 int tr_cmd_version(int argc, char **argv);
 int tr_cmd_docs(int argc, char **argv);
 

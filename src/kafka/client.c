@@ -31,6 +31,11 @@ static const struct translation translations[] = {
     {"reconnect.backoff.ms", "reconnect.backoff.ms", SAME_VALUE},
     {"key.serializer", NULL, DROPPED},
     {"value.serializer", NULL, DROPPED},
+    {"key.deserializer", NULL, DROPPED},
+    {"value.deserializer", NULL, DROPPED},
+    {"max.poll.records", NULL, DROPPED},
+    {"default.api.timeout.ms", NULL, DROPPED},
+    {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
     {"max.block.ms", NULL, DROPPED},
     {"client.dns.lookup", NULL, DROPPED},
 };
