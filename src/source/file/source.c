@@ -38,6 +38,14 @@ static struct tr_metric metric_skipped = {
     .help = "Malformed messages that were left out (malformed: skip)",
     .kind = TR_COUNTER};
 
+static void tell_skipped(struct tr_filesrc *source)
+{
+    if (source->skipped_since > 0)
+        tr_log(TR_LOG_WARN, "malformed lines were skipped", "count=%llu",
+               (unsigned long long)source->skipped_since);
+    source->skipped_since = 0;
+}
+
 /* Standard input was read from in this process: another attempt cannot read that again. */
 static _Atomic bool stdin_was_read;
 
@@ -46,6 +54,7 @@ static void source_close(void *self)
     struct tr_filesrc *source = self;
     if (source == NULL)
         return;
+    tell_skipped(source); /* those after the last line about them */
     tr_filesrc_window_free(&source->window);
     if (source->decoder != NULL)
         source->decoder_ops->close(source->decoder);

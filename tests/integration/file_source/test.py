@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -473,6 +474,28 @@ class Identity(Files):
             out.write(lines(3, 3).encode())
         self.ends(run)
         self.assertEqual([row["id"] for row in self.printed(run)], [3])
+
+
+class Examples(Files):
+    def run_users(self, name):
+        path = os.path.join(ROOT, "examples", "users", name + ".jsonl")
+        run = self.to_sqlite(path, format="cdc-json", malformed="skip")
+        self.ends(run)
+        return run
+
+    def test_events(self):
+        self.run_users("events")
+        self.assertEqual(self.rows("id, name, email"), [(1, "Alice C", "alicec@example.com")])
+
+    def test_new_and_missing_fields(self):
+        self.run_users("new-field")
+        self.assertEqual(self.rows("id, phone"), [(3, None), (4, "+1 555 0100")])
+
+    def test_malformed(self):
+        run = self.run_users("malformed")
+        self.assertEqual(self.rows("id, name"), [(3, "Carol D"), (5, "Eve")])
+        counts = re.findall(r'malformed lines were skipped" count=(\d+)', run.text())
+        self.assertEqual(sum(map(int, counts)), 4)
 
 
 class Stdin(Files):
