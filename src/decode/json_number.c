@@ -1,6 +1,7 @@
 /* See the header. */
 #include "decode/json_number.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,7 +225,10 @@ static size_t shortest_digits(double value, bool single, char *digits, int64_t *
 {
     char text[TR_NUMBER_TEXT_BYTES];
     int most = single ? FLOAT_DIGITS_MAX : DOUBLE_DIGITS_MAX;
-    for (int count = single ? FLOAT_DIGITS_SURE : DOUBLE_DIGITS_SURE; count <= most; count++) {
+    int least = single ? FLOAT_DIGITS_SURE : DOUBLE_DIGITS_SURE;
+    if (fabs(value) < (single ? (double)FLT_MIN : DBL_MIN))
+        least = 1; /* subnormal: fewer digits may do */
+    for (int count = least; count <= most; count++) {
         (void)snprintf(text, sizeof text, "%.*e", count - 1, value);
         if (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
             break;
