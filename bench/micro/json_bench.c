@@ -1,8 +1,9 @@
-/* What a message costs in the JSON reader and in the format cdc-json: nanoseconds, and instructions where
- * the kernel lets us count them (else run one benchmark under `valgrind --tool=callgrind`). Beside it the
- * same bytes through jansson, which makes a tree of allocated values.
+/* What a message costs in the JSON reader and in the format cdc-json: nanoseconds, and instructions
+ * where the kernel lets us count them (else run one benchmark under `valgrind --tool=callgrind`).
+ * Beside it the same bytes through jansson, which makes a tree of allocated values.
  *
- *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_json && bench/micro/bench_json [NAME [EVENTS]] */
+ *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_json && bench/micro/bench_json [NAME
+ * [EVENTS]] */
 #include <jansson.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@ static const char sample[] =
     "\"timestamp\":\"2025-09-19T10:00:15Z\"}";
 static const char create[] =
     "{\"op\":\"c\",\"before\":null,\"after\":{\"id\":4711,\"name\":\"Alice Example\",\"email\":"
-    "\"alice@example.com\",\"price\":19.90,\"active\":true},\"timestamp\":\"2025-09-19T10:00:00Z\"}";
+    "\"alice@example.com\",\"price\":19.90,\"active\":true},\"timestamp\":\"2025-09-19T10:00:"
+    "00Z\"}";
 
 static struct tr_slice text_of(const char *text) { return (struct tr_slice){text, strlen(text)}; }
 
@@ -80,9 +82,9 @@ static const struct {
     const char *name;
     void (*run)(struct tr_slice text);
     const char *text;
-} benches[] = {{"reader, update", run_reader, sample},    {"jansson, update", run_jansson, sample},
-               {"cdc-json, update", run_format, sample},  {"reader, create", run_reader, create},
-               {"jansson, create", run_jansson, create},  {"cdc-json, create", run_format, create}};
+} benches[] = {{"reader, update", run_reader, sample},   {"jansson, update", run_jansson, sample},
+               {"cdc-json, update", run_format, sample}, {"reader, create", run_reader, create},
+               {"jansson, create", run_jansson, create}, {"cdc-json, create", run_format, create}};
 
 int main(int argc, char **argv)
 {
@@ -110,7 +112,8 @@ int main(int argc, char **argv)
         int64_t us = tr_clock_mono_us() - start_us;
         if (counter >= 0)
             (void)ioctl(counter, PERF_EVENT_IOC_DISABLE, 0);
-        if (counter >= 0 && read(counter, &instructions, sizeof instructions) == sizeof instructions)
+        if (counter >= 0 &&
+            read(counter, &instructions, sizeof instructions) == sizeof instructions)
             (void)snprintf(counted, sizeof counted, "%.0f",
                            (double)instructions / (double)event_count);
         printf("%-20s %8.1f ns  %8s instructions  %4zu bytes a message\n", benches[i].name,

@@ -1,7 +1,7 @@
-/* A format of messages (FUZZ_FORMAT) on any bytes. The first byte chooses options; then lines, each a
- * message: "K" + key line sets the key of the next one, an empty line is a tombstone. Whatever comes:
- * a failed message leaves nothing in the batch, cells are in their type's form, a schema that was
- * published can be stored and restored, and a restored decoder goes on. */
+/* A format of messages (FUZZ_FORMAT) on any bytes. The first byte chooses options; then lines, each
+ * a message: "K" + key line sets the key of the next one, an empty line is a tombstone. Whatever
+ * comes: a failed message leaves nothing in the batch, cells are in their type's form, a schema
+ * that was published can be stored and restored, and a restored decoder goes on. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +41,7 @@ static void check_cell(const struct tr_column *column, const struct tr_cell *cel
     case TR_T_INT64: {
         char out[TR_NUMBER_TEXT_BYTES];
         int64_t value;
-        require(tr_number_parse(cell->ptr, cell->len, &number) &&
-                tr_number_int64(&number, &value));
+        require(tr_number_parse(cell->ptr, cell->len, &number) && tr_number_int64(&number, &value));
         require(tr_number_put_int64(value, out) == cell->len &&
                 memcmp(out, cell->ptr, cell->len) == 0);
         break;
@@ -92,16 +91,15 @@ static void set_options(struct tr_decoder_options *options, struct tr_decoder_co
                         uint8_t choice)
 {
     static const char *const columns[] = {
-        "id INT NOT NULL", "b BOOLEAN",        "n DECIMAL(6,2)", "d DOUBLE",        "f FLOAT",
-        "v VARCHAR(3)",    "y BYTES",          "da DATE",        "ti TIME(3)",      "ts TIMESTAMP(3)",
-        "tz TIMESTAMP_LTZ", "j JSON",          "u UUID",         "big BIGINT",      "t TINYINT"};
+        "id INT NOT NULL",  "b BOOLEAN", "n DECIMAL(6,2)", "d DOUBLE",   "f FLOAT",
+        "v VARCHAR(3)",     "y BYTES",   "da DATE",        "ti TIME(3)", "ts TIMESTAMP(3)",
+        "tz TIMESTAMP_LTZ", "j JSON",    "u UUID",         "big BIGINT", "t TINYINT"};
     static const char *const keys[] = {"id"};
     tr_decoder_options_default(options);
     *context = (struct tr_decoder_context){.pipeline_name = "fuzz"};
     options->format = FUZZ_FORMAT;
     if ((choice & 1) != 0)
-        options->columns =
-            (struct tr_string_list){columns, sizeof columns / sizeof columns[0]};
+        options->columns = (struct tr_string_list){columns, sizeof columns / sizeof columns[0]};
     if ((choice & 2) != 0)
         options->primary_keys = (struct tr_string_list){keys, 1};
     if ((choice & 4) != 0)

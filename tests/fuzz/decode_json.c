@@ -1,5 +1,5 @@
-/* The JSON reader on any bytes: every node lies within the text, what is kept less is judged alike, and
- * each piece of the text is itself JSON. */
+/* The JSON reader on any bytes: every node lies within the text, what is kept less is judged alike,
+ * and each piece of the text is itself JSON. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

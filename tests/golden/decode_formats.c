@@ -1,9 +1,10 @@
 /* Messages of every JSON format → events, as told by the files of decode_formats/:
  *
  *   # a comment
- *   @format NAME           a new decoder with defaults, table "users"; options until the first message
+ *   @format NAME           a new decoder with defaults, table "users"; options until the first
+ * message
  *   @table NAME | -        - : the source names none
- *   @columns A; B          @keys a, b          @unknown WORD          @missing-fails          @take-key
+ *   @columns A; B          @keys a, b          @unknown WORD          @missing-fails @take-key
  *   @field op|before|after|timestamp|table NAME
  *   @ts                    events show their time from here on
  *   @restart               the decoder is closed, opened again and restored from its marks
@@ -12,7 +13,8 @@
  *   > VALUE                a message;  T a message without value;  E an empty value
  *   = LINE                 what it gives, one line each; a message without such lines gives nothing
  *
- * decode_formats FILE… compares; decode_formats --write FILE… prints the file as it would have to be. */
+ * decode_formats FILE… compares; decode_formats --write FILE… prints the file as it would have to
+ * be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -189,8 +191,8 @@ static void run_file(const char *path, bool write)
         line_number++;
         line[strcspn(line, "\n")] = '\0';
         if (line[0] == '=') {
-            char *given = pending.at == NULL || *pending.at == '\0' ? NULL
-                                                                    : strsep(&pending.at, "\n");
+            char *given =
+                pending.at == NULL || *pending.at == '\0' ? NULL : strsep(&pending.at, "\n");
             if (write) {
                 if (given != NULL)
                     printf("= %s\n", given);

@@ -39,10 +39,33 @@ static void put_space(struct tr_outbuf *out)
 
 static void put_string(struct tr_outbuf *out)
 {
-    static const char *const parts[] = {
-        "a", "bc", "12345678", " ", "\\\"", "\\\\", "\\/", "\\b", "\\f", "\\n", "\\r", "\\t", "\\u0041",
-        "\\u00e9", "\\u20AC", "\\ud83d\\ude00", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\x7f",
-        "{", "}", "[", "]", ":", ",", "'"};
+    static const char *const parts[] = {"a",
+                                        "bc",
+                                        "12345678",
+                                        " ",
+                                        "\\\"",
+                                        "\\\\",
+                                        "\\/",
+                                        "\\b",
+                                        "\\f",
+                                        "\\n",
+                                        "\\r",
+                                        "\\t",
+                                        "\\u0041",
+                                        "\\u00e9",
+                                        "\\u20AC",
+                                        "\\ud83d\\ude00",
+                                        "\xc3\xa9",
+                                        "\xe2\x82\xac",
+                                        "\xf0\x9f\x98\x80",
+                                        "\x7f",
+                                        "{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        ":",
+                                        ",",
+                                        "'"};
     tr_outbuf_byte(out, '"');
     for (unsigned i = below(6); i > 0; i--)
         tr_outbuf_str(out, parts[below(sizeof parts / sizeof parts[0])]);
@@ -51,8 +74,9 @@ static void put_string(struct tr_outbuf *out)
 
 static void put_number(struct tr_outbuf *out)
 {
-    static const char *const numbers[] = {"0",   "-0",  "1",    "-1",   "12",  "9223372036854775807",
-                                          "0.5", "-0.0", "1e5", "1E+2", "2e-3", "123.456", "1.5e10"};
+    static const char *const numbers[] = {
+        "0",   "-0",   "1",    "-1",      "12",    "9223372036854775807", "0.5", "-0.0",
+        "1e5", "1E+2", "2e-3", "123.456", "1.5e10"};
     tr_outbuf_str(out, numbers[below(sizeof numbers / sizeof numbers[0])]);
 }
 
@@ -107,7 +131,8 @@ static void agree_object(const struct tr_json_doc *doc, const struct tr_json_nod
     const char *name;
     json_t *value;
     assert_true(node->count >= json_object_size(other)); /* repeated names count here */
-    json_object_foreach((json_t *)(uintptr_t)other, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)other, name, value)
+    {
         const struct tr_json_node *own = tr_json_member(doc, node, name);
         assert_non_null(own);
         agree(doc, own, value);
@@ -187,7 +212,8 @@ static void test_whole(void **state)
 
 static void damage(struct tr_outbuf *text)
 {
-    static const char bytes[] = "{}[]:,\"\\u0123456789abcdefEe+-.tfn \n\t\x01\x7f\x80\xc3\xe2\xed\xf0\xff/";
+    static const char bytes[] =
+        "{}[]:,\"\\u0123456789abcdefEe+-.tfn \n\t\x01\x7f\x80\xc3\xe2\xed\xf0\xff/";
     for (unsigned i = 1 + below(3); i > 0 && text->len > 0; i--) {
         size_t at = below((unsigned)text->len);
         switch (below(3)) {

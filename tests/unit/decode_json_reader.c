@@ -1,5 +1,5 @@
-/* The JSON reader: a table of what it takes and refuses, its bounds, what its nodes say; and numbers,
- * times and names by themselves. */
+/* The JSON reader: a table of what it takes and refuses, its bounds, what its nodes say; and
+ * numbers, times and names by themselves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +85,8 @@ static void test_empty(void **state)
 static void test_prefixes(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\\u00e9\":[1.5e+3,\"\\ud83d\\ude00\xc3\xa9\",true,false,null,{}]}";
+    static const char text[] =
+        "{\"a\\u00e9\":[1.5e+3,\"\\ud83d\\ude00\xc3\xa9\",true,false,null,{}]}";
     struct tr_json_doc doc = {0};
     assert_true(parse(&doc, text, sizeof text - 1));
     for (size_t len = 0; len < sizeof text - 1; len++)
@@ -156,7 +157,8 @@ static void test_too_many_values(void **state)
 static void test_nodes(void **state)
 {
     (void)state;
-    static const char text[] = " { \"a\" : [1, -2.5e3 , {\"b\":null}], \"c\":\"x\\ty\", \"a\":true } ";
+    static const char text[] =
+        " { \"a\" : [1, -2.5e3 , {\"b\":null}], \"c\":\"x\\ty\", \"a\":true } ";
     struct tr_json_doc doc = {0};
     struct tr_slice slice = {text, sizeof text - 1};
     assert_true(tr_json_parse(&doc, slice, TR_JSON_DEPTH_ALL));
@@ -198,10 +200,11 @@ static void test_escapes(void **state)
     (void)state;
     static const struct {
         const char *json, *want;
-    } cases[] = {{"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
-                 {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
-                 {"\"a\\u000ab\"", "a\nb"},
-                 {"\"\\uDBFF\\uDFFF\"", "\xf4\x8f\xbf\xbf"}};
+    } cases[] = {
+        {"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t"},
+        {"\"a\\u000ab\"", "a\nb"},
+        {"\"\\uDBFF\\uDFFF\"", "\xf4\x8f\xbf\xbf"}};
     struct tr_json_doc doc = {0};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[64];
@@ -232,14 +235,18 @@ static void test_decimal(void **state)
         const char *text;
         int32_t scale;
         const char *want;
-    } cases[] = {{"12.50", -1, "12.50"},   {"0", -1, "0"},         {"-0", -1, "0"},
-                 {"-0.00", -1, "0.00"},    {"1e3", -1, "1000"},    {"1.5e3", -1, "1500"},
-                 {"1.5e1", -1, "15"},      {"1.25e1", -1, "12.5"}, {"1e-3", -1, "0.001"},
-                 {"-1.5e-3", -1, "-0.0015"}, {"007", -1, "7"},     {".5", -1, "0.5"},
-                 {"5.", -1, "5"},          {"0.0e5", -1, "0"},     {"12.5", 2, "12.50"},
-                 {"12.500", 2, "12.50"},   {"12.0", 0, "12"},      {"0", 3, "0.000"},
-                 {"1e2", 1, "100.0"},      {"+1", -1, "1"},        {"1E+2", -1, "100"},
-                 {"100e-2", 0, "1"},       {"0e-3", -1, "0.000"}};
+    } cases[] = {{"12.50", -1, "12.50"}, {"0", -1, "0"},
+                 {"-0", -1, "0"},        {"-0.00", -1, "0.00"},
+                 {"1e3", -1, "1000"},    {"1.5e3", -1, "1500"},
+                 {"1.5e1", -1, "15"},    {"1.25e1", -1, "12.5"},
+                 {"1e-3", -1, "0.001"},  {"-1.5e-3", -1, "-0.0015"},
+                 {"007", -1, "7"},       {".5", -1, "0.5"},
+                 {"5.", -1, "5"},        {"0.0e5", -1, "0"},
+                 {"12.5", 2, "12.50"},   {"12.500", 2, "12.50"},
+                 {"12.0", 0, "12"},      {"0", 3, "0.000"},
+                 {"1e2", 1, "100.0"},    {"+1", -1, "1"},
+                 {"1E+2", -1, "100"},    {"100e-2", 0, "1"},
+                 {"0e-3", -1, "0.000"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[2048];
         struct tr_number parsed = number(cases[i].text);
@@ -254,7 +261,7 @@ static void test_decimal(void **state)
     assert_int_equal(tr_number_decimal_bytes(&small, -1), 0);
     assert_true(tr_number_decimal_bytes(&edge, -1) >= 1000);
     struct tr_number parsed;
-    static const char *const bad[] = {"",  "-",   "+",    ".",   "e1",  "1e",  "1e+", "1 ",
+    static const char *const bad[] = {"",   "-",   "+",   ".",   "e1",  "1e",    "1e+",  "1 ",
                                       " 1", "1,5", "--1", "0x1", "NaN", "1.2.3", "1e1.5"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(tr_number_parse(bad[i], strlen(bad[i]), &parsed));
