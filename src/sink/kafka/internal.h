@@ -4,6 +4,7 @@
 
 #include "base/outbuf.h"
 #include "encode/encode.h"
+#include "encode/raw.h"
 #include "encode/records.h"
 #include "event/batch.h"
 #include "event/state.h"
@@ -21,6 +22,7 @@ struct kafka_sink {
     const struct tr_format_ops *format;
     bool checking;
     bool transactional; /* exactly-once */
+    bool raw;           /* value.format raw: dead letters only */
     char *pipeline, *prefix, *transactional_id, *position_topic;
     bool position_topic_given;
     rd_kafka_t *admin;    /* metadata and topics; never produces */

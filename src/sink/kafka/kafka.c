@@ -116,7 +116,8 @@ static enum tr_status kafka_open(const struct tr_config *config, const struct tr
     tr_state_init(&sink->positions);
     if (kafka_options_check(sink->options, err) != TR_OK || set_names(sink, context, err) != TR_OK)
         return TR_FAIL;
-    sink->format = tr_format_find(sink->options->value_format);
+    sink->raw = strcmp(sink->options->value_format, tr_format_raw.name) == 0;
+    sink->format = sink->raw ? &tr_format_raw : tr_format_find(sink->options->value_format);
     struct tr_encoder *probe; /* the format's options are checked before anything is reached */
     struct tr_format_context format_context = {
         .prefix = sink->prefix, .version = TAILRACE_VERSION, .connector = "postgresql"};
@@ -197,6 +198,12 @@ static void validate_table(struct kafka_sink *sink, const struct tr_table *table
     struct kafka_topic *topic;
     struct tr_error err;
     (void)tr_table_id_format(&table->id, object, sizeof object);
+    if (sink->raw && !tr_raw_table(table)) {
+        report_line(to, TR_ERROR_SEVERITY, TR_E_CAPABILITY, object,
+                    "value.format raw writes dead letters only",
+                    "Set value.format: debezium-json or json.");
+        return;
+    }
     if (kafka_topic_name(&sink->topics, &table->id, name, &err) != TR_OK ||
         kafka_topics_entry(&sink->topics, name, &topic, &err) != TR_OK) {
         report_failure(to, object, &err);

@@ -42,7 +42,8 @@ const struct tr_option kafka_option_table[] = {
      .offset = AT(value_format),
      .default_text = "debezium-json",
      .help =
-         "debezium-json (the change, as Debezium writes it without schemas) or json (the row)."},
+         "debezium-json (the change, as Debezium writes it without schemas), json (the row), or raw: "
+         "dead letters as the messages that they were, with the reason in headers."},
     {.name = "key.format",
      .type = TR_OPT_STRING,
      .offset = AT(key_format),
@@ -197,10 +198,10 @@ enum tr_status kafka_options_check(const struct kafka_options *options, struct t
         return tr_hint(err, "Give properties.bootstrap.servers: host:9092.");
     }
     if (strcmp(options->value_format, "debezium-json") != 0 &&
-        strcmp(options->value_format, "json") != 0) {
+        strcmp(options->value_format, "json") != 0 && strcmp(options->value_format, "raw") != 0) {
         (void)tr_fail(err, TR_E_KAFKA_CONFIG, "value.format %s is not written by this version",
                       options->value_format);
-        return tr_hint(err, "Use value.format: debezium-json or json.");
+        return tr_hint(err, "Use value.format: debezium-json or json; raw for dead letters.");
     }
     if (strcmp(options->key_format, "json") != 0) {
         (void)tr_fail(err, TR_E_KAFKA_CONFIG, "key.format %s is not written by this version",

@@ -132,6 +132,11 @@ static enum tr_status wait_for_room(struct kafka_writer *writer, struct tr_error
 /* ---- records
  * ------------------------------------------------------------------------------------- */
 
+static void add_header(void *ctx, const char *name, const char *value, size_t len)
+{
+    (void)rd_kafka_header_add(ctx, name, -1, value, (ssize_t)len);
+}
+
 static rd_kafka_headers_t *make_headers(struct kafka_writer *writer, const struct tr_record *record,
                                         struct tr_error *err)
 {
@@ -148,6 +153,8 @@ static rd_kafka_headers_t *make_headers(struct kafka_writer *writer, const struc
         (void)rd_kafka_header_add(headers, name, -1, writer->header.data,
                                   (ssize_t)writer->header.len);
     }
+    if (sink->raw)
+        tr_raw_headers(record->event, add_header, headers);
     if (sink->options->table_headers && record->event->table != NULL) {
         const struct tr_table_id *id = &record->event->table->id;
         (void)rd_kafka_header_add(headers, "namespace", -1, id->namespace, -1);
@@ -181,8 +188,12 @@ static int32_t choose_partition(const struct kafka_sink *sink, const struct kafk
 /* One try. */
 static rd_kafka_resp_err_t produce(struct kafka_writer *writer, const struct kafka_record *record)
 {
-    void *key = record->has_key ? (void *)(uintptr_t)record->key : NULL;
-    void *value = record->has_value ? (void *)(uintptr_t)record->value : NULL;
+    /* no bytes are not no value: the client takes a NULL pointer for that */
+    static const char nothing[] = "";
+    const char *some_key = record->key_len > 0 ? record->key : nothing;
+    const char *some_value = record->value_len > 0 ? record->value : nothing;
+    void *key = record->has_key ? (void *)(uintptr_t)some_key : NULL;
+    void *value = record->has_value ? (void *)(uintptr_t)some_value : NULL;
     size_t key_len = record->has_key ? record->key_len : 0;
     size_t value_len = record->has_value ? record->value_len : 0;
     void *tag = (void *)(uintptr_t)(kafka_window_add(&writer->window, record->seq) + 1);
@@ -272,15 +283,16 @@ static enum tr_status make_record(struct kafka_writer *writer, const struct tr_r
     enum tr_status keyed = sink->format->encode_key(writer->encoder, event, &writer->key, err);
     if (keyed == TR_FAIL)
         return TR_FAIL;
+    enum tr_status valued = TR_END;
     if (!planned->tombstone) {
-        enum tr_status valued =
+        valued =
             sink->format->encode_value(writer->encoder, event, writer->now_us, &writer->value, err);
-        if (valued != TR_OK)
+        if (valued != TR_OK && valued != TR_END) /* TR_END: raw, a message without value */
             return valued;
     }
     *record = (struct kafka_record){.seq = event->seq,
                                     .has_key = keyed == TR_OK,
-                                    .has_value = !planned->tombstone,
+                                    .has_value = valued == TR_OK,
                                     .key = writer->key.data,
                                     .key_len = writer->key.len,
                                     .value = writer->value.data,
@@ -289,7 +301,7 @@ static enum tr_status make_record(struct kafka_writer *writer, const struct tr_r
         return TR_FAIL;
     record->partition = choose_partition(sink, record->topic, event, record->has_key);
     if (planned->new_key != NULL || planned->old_key != NULL || sink->headers.count > 0 ||
-        sink->options->table_headers) {
+        sink->options->table_headers || sink->raw) {
         record->headers = make_headers(writer, planned, err);
         if (record->headers == NULL)
             return TR_FAIL;
@@ -449,6 +461,8 @@ static enum tr_status write_event(struct kafka_writer *writer, const struct tr_e
 {
     const struct kafka_sink *sink = writer->sink;
     struct tr_records records;
+    if (sink->raw && event->op != TR_OP_CREATE && event->op != TR_OP_READ)
+        return TR_OK; /* letters come, and are not changed */
     tr_records_plan(sink->format, &sink->options->format, sink->options->tombstones, event,
                     &records);
     for (size_t i = 0; i < records.count; i++) {

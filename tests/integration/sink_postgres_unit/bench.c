@@ -18,7 +18,7 @@
 static struct test_server server;
 static struct feed feed;
 static const struct tr_table *table;
-static long rows = 1000000;
+static long rows = 1000000, version;
 
 static double own_cpu(void)
 {
@@ -60,10 +60,14 @@ static void one_event(enum tr_op op, long key, long i)
     }
     snprintf(text, sizeof text,
              "%ld|%ld|%ld.25|2024-01-02 03:04:05.%06ld+00|some note text %ld for row", key,
-             i % 9999, i % 1000, i % 1000000, i);
+             table->version_column > 0 ? ++version : i % 9999, i % 1000, i % 1000000, i);
     if (op == TR_OP_DELETE) {
-        snprintf(text, sizeof text, "%ld|!|!|!|!", key);
-        feed_row(&feed, op, table, text, NULL, TR_EV_BEFORE_KEY_ONLY);
+        bool versions = table->version_column > 0;
+        if (versions)
+            snprintf(text, sizeof text, "%ld|%ld|!|!|!", key, ++version);
+        else
+            snprintf(text, sizeof text, "%ld|!|!|!|!", key);
+        feed_row(&feed, op, table, text, NULL, versions ? 0 : TR_EV_BEFORE_KEY_ONLY);
     } else {
         feed_row(&feed, op, table, NULL, text, 0);
     }
@@ -120,6 +124,25 @@ static void bench(void **state)
     test_sql(server.admin, "CHECKPOINT");
     measure("updates, keys scattered, txn of 1", TR_OP_UPDATE, true, 1, 20000);
     measure("inserts that exist", TR_OP_CREATE, false, 100, 20000);
+    /* the same keys under last write wins: each row newer than the one before */
+    struct tr_table spec, *newest;
+    tr_table_spec(table, &spec);
+    spec.id.table = "newest";
+    spec.version_column = 2;
+    struct tr_error err;
+    assert_int_equal(tr_table_new(&spec, &newest, &err), TR_OK);
+    const struct tr_table *plain = table;
+    table = newest;
+    feed_create(&feed, newest);
+    measure("last write wins, new rows", TR_OP_CREATE, false, 100, 20000);
+    test_sql(server.admin, "VACUUM ANALYZE newest");
+    test_sql(server.admin, "CHECKPOINT");
+    measure("last write wins, rows that exist", TR_OP_CREATE, false, 100, 20000);
+    measure("last write wins, keys scattered", TR_OP_UPDATE, true, 100, 20000);
+    measure("last write wins, deletes", TR_OP_DELETE, false, 100, 20000);
+    measure("last write wins, rows come back", TR_OP_CREATE, false, 100, 20000);
+    table = plain;
+    tr_table_unref(newest);
     long all = rows;
     rows = rows < 20000 ? rows : 20000;
     measure("updates, flush after each", TR_OP_UPDATE, false, 1, 1);

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/dead_letter.h"
 #include "sink/kafka/internal.h"
 #include "sink/kafka/kafka.h"
 
@@ -486,6 +487,155 @@ static void test_timeout_refused(void **state)
     assert_int_equal(err.class, TR_CONFIG);
 }
 
+/* ---- value.format raw: dead letters ---- */
+
+static rd_kafka_message_t *read_one(struct fixture *f, const char *topic)
+{
+    char why[128];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", f->values[0], why, sizeof why);
+    (void)rd_kafka_conf_set(conf, "group.id", "test", why, sizeof why);
+    static rd_kafka_t *reader; /* lives until the topic was read: its messages need it */
+    static int64_t next;
+    if (topic == NULL) {
+        rd_kafka_conf_destroy(conf);
+        rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        reader = NULL;
+        next = 0;
+        return NULL;
+    }
+    if (reader == NULL) {
+        reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+        (void)rd_kafka_poll_set_consumer(reader);
+        (void)rd_kafka_assign(reader, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    } else {
+        rd_kafka_conf_destroy(conf);
+    }
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, WAIT_MS);
+    assert_non_null(message);
+    assert_int_equal(message->err, RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(message->offset, next++);
+    return message;
+}
+
+static const char *headers_of(rd_kafka_message_t *message)
+{
+    static char text[2048];
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t len, size, at = 0;
+    text[0] = '\0';
+    assert_int_equal(rd_kafka_message_headers(message, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
+    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
+                       RD_KAFKA_RESP_ERR_NO_ERROR;
+         i++) {
+        len = strcmp(name, "tailrace.failed_at") == 0 ? 4 : size; /* the clock's */
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s=%.*s;", name, (int)len,
+                               (const char *)value);
+    }
+    return text;
+}
+
+static void bytes_equal(const void *ptr, size_t len, const char *expected, size_t expected_len)
+{
+    assert_int_equal(len, expected_len);
+    if (expected == NULL)
+        assert_null(ptr);
+    else
+        assert_memory_equal(ptr, expected, len);
+}
+
+static void test_raw_dead_letters(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err, reason;
+    struct tr_batch *batch;
+    const struct tr_split split = {.name = "users/3", .container = "users", .partition = 3};
+    const struct {
+        struct tr_slice key, value;
+    } bytes[] = {{{"k1", 2}, {"{broken", 7}},
+                 {{"\xff\x00", 2}, {"\x00\x01\xfe", 3}},
+                 {{NULL, 0}, {"", 0}},
+                 {{"", 0}, {NULL, 0}}};
+    f->options.value_format = "raw";
+    f->options.topic = "letters";
+    f->options.create_topics = true;
+    f->options.partitioning = KAFKA_ALL_TO_ZERO;
+    f->options.custom_headers = "team:shop";
+    (void)rd_kafka_mock_topic_create(f->cluster, "letters", 1, 1);
+    check(open_sink(f, NULL, &err), &err);
+    assert_int_equal(tr_batch_new(&batch, &err), TR_OK);
+    (void)tr_fail(&reason, TR_E_ENCODE_VALUE, "not JSON");
+    for (size_t i = 0; i < 4; i++) {
+        const struct tr_message message = {.split = &split,
+                                           .position = 40 + (int64_t)i,
+                                           .ts_us = 1700000000000000,
+                                           .key = bytes[i].key,
+                                           .value = bytes[i].value};
+        const struct tr_dead_letter letter = {.reason = i == 0 ? TR_DEAD_MALFORMED : TR_DEAD_LATE,
+                                              .message = &message,
+                                              .table = i == 0 ? NULL : f->table,
+                                              .error = i == 0 ? &reason : NULL,
+                                              .event_time_us = i == 1 ? 1000000 : TR_TIME_NONE,
+                                              .watermark_us = i == 1 ? 2000000 : TR_TIME_NONE};
+        assert_int_equal(tr_dead_letter_append(batch, &letter, &err), TR_OK);
+    }
+    struct tr_event *commit;
+    assert_int_equal(tr_batch_commit(batch, NULL, 0, &commit, &err), TR_OK);
+    for (uint32_t i = 0; i < batch->event_count; i++)
+        batch->events[i].seq = ++f->seq;
+    check(tr_sink_kafka.write(f->writer, batch->events, batch->event_count, &err), &err);
+    check(flush_within(f, WAIT_MS, &err), &err);
+    static const char *const headers[] = {
+        "tailrace.reason=malformed;tailrace.code=ENCODE_VALUE;tailrace.error=not JSON;"
+        "tailrace.container=users;tailrace.split=3;tailrace.position=40;"
+        "tailrace.message_time=2023-11-14 22:13:20.000000+00;tailrace.failed_at=20",
+        "tailrace.reason=late;tailrace.source_table=public.t;tailrace.container=users;"
+        "tailrace.split=3;tailrace.position=41;"
+        "tailrace.message_time=2023-11-14 22:13:20.000000+00;"
+        "tailrace.event_time=1970-01-01 00:00:01.000000+00;"
+        "tailrace.watermark=1970-01-01 00:00:02.000000+00;tailrace.failed_at=20"};
+    for (size_t i = 0; i < 4; i++) {
+        rd_kafka_message_t *message = read_one(f, "letters");
+        bytes_equal(message->key, message->key_len, bytes[i].key.ptr, bytes[i].key.len);
+        bytes_equal(message->payload, message->len, bytes[i].value.ptr, bytes[i].value.len);
+        const char *found = headers_of(message);
+        if (i < 2)
+            assert_memory_equal(found, headers[i], strlen(headers[i]));
+        assert_non_null(strstr(found, ";team=shop;"));
+        rd_kafka_message_destroy(message);
+    }
+    (void)read_one(f, NULL);
+    tr_batch_free(batch);
+}
+
+static void note_error(void *ctx, const struct tr_finding *finding)
+{
+    if (finding->severity == TR_ERROR_SEVERITY && finding->code == TR_E_CAPABILITY)
+        ++*(int *)ctx;
+}
+
+static void test_raw_refuses_tables(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_error err;
+    int refused = 0;
+    f->options.value_format = "raw";
+    check(open_sink(f, NULL, &err), &err);
+    const struct tr_table *tables[] = {f->table, tr_dead_letter_table()};
+    f->options.create_topics = true;
+    check(tr_sink_kafka.validate(f->sink, tables, 2, note_error, &refused, &err), &err);
+    assert_int_equal(refused, 1);
+    assert_int_equal(write_rows(f, 1, true, &err), TR_FAIL);
+    assert_int_equal(err.code, TR_E_CAPABILITY);
+    assert_int_equal(err.seq, 1);
+    assert_non_null(strstr(err.message, "public.t"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -504,6 +654,8 @@ int main(void)
         TEST(test_aborted),
         TEST(test_coordinator_moves),
         TEST(test_timeout_refused),
+        TEST(test_raw_dead_letters),
+        TEST(test_raw_refuses_tables),
     };
     tr_log_set_level(TR_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
