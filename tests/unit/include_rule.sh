@@ -8,6 +8,8 @@
 # 2. decode/ and encode/ do no I/O: no header and no call of that kind.
 # 3. base/ includes only base/, errors/ and tailrace/error.h, and has no word of change data capture.
 # 4. One connector does not include another's folder.
+# 5. transform/ includes only transform/, event/, base/, errors/ and tailrace/; and of source/, sink/ and
+#    pipeline/ only pipeline/, config/ and cli/ may know it: rows reach it through the contracts.
 set -u
 
 found=0
@@ -43,6 +45,12 @@ check() {
     for folder in event decode encode checkpoint config control kafka; do
         offence "$folder/ knows too much" \
             "$(includes "$src/$folder" | grep -E ":((\.\./)*(source|sink)/|$upper)")"
+    done
+
+    offence 'transform/ knows too much' "$(includes "$src/transform" | grep '/' |
+        grep -E ":(\.\./)*(source|sink|config|decode|encode|checkpoint|control|pipeline|gateway|engine|cli)/")"
+    for folder in source sink event decode encode checkpoint control base; do
+        offence "$folder/ includes transform/" "$(includes "$src/$folder" | grep -E ':(\.\./)*transform/')"
     done
 
     io='(libpq-fe|curl/|librdkafka|rdkafka|mysql|mariadb|sqlite3|sybdb|sybfront|microhttpd|openssl/)'
@@ -121,6 +129,10 @@ selftest() {
     bad encode/a.c '    printf("row");'
     bad decode/a.c '    n = read(fd, buf, 1);'
     bad decode/a.c '    FILE *f = fopen(path, "r");'
+    bad transform/a.c '#include "pipeline/engine.h"'
+    bad transform/a.c '#include "sink/x/a.h"'
+    bad transform/a.c '#include "encode/datetime.h"'
+    bad sink/x/a.c '#include "transform/transform.h"'
     bad base/a.c '#include "event/batch.h"'
     bad base/a.c '#include "tailrace/event.h"'
     bad base/a.c '/* keeps the LSN */'
@@ -136,6 +148,9 @@ selftest() {
     good decode/a.c '    help = "send (a value)";'
     good decode/a.c '/* what read(2) gave */'
     good decode/a.c ' * printf() is not called here'
+    good transform/a.c '#include "event/batch.h"'
+    good transform/a.c '#include <sqlite3.h>'
+    good pipeline/a.c '#include "transform/transform.h"'
     good base/a.c '#include "tailrace/error.h"'
     good base/a.c '#include <sys/socket.h>'
     good base/a.c '#include <linux/futex.h>'

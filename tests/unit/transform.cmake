@@ -1,0 +1,6 @@
+if(TARGET tr_transform)
+  add_library(transform_support STATIC unit/transform_support.c)
+  target_link_libraries(transform_support PUBLIC tr_transform PkgConfig::CMOCKA)
+  tr_test(unit_transform_expressions unit/transform_expressions.c LIBS transform_support)
+  tr_test(unit_transform_rows unit/transform_rows.c LIBS transform_support)
+endif()
