@@ -479,7 +479,7 @@ bool tr_utf8_valid(const char *text, size_t len)
     return true;
 }
 
-static bool equal_escaped(const struct tr_json_node *string, const char *text, size_t len)
+bool tr_json_equal_escaped(const struct tr_json_node *string, const char *text, size_t len)
 {
     const char *at = string->ptr, *end = at + string->len;
     while (at < end) {
@@ -500,13 +500,6 @@ static bool equal_escaped(const struct tr_json_node *string, const char *text, s
         len -= unit_len;
     }
     return len == 0;
-}
-
-bool tr_json_equal(const struct tr_json_node *string, const char *text, size_t len)
-{
-    if ((string->flags & TR_JSON_ESCAPED) != 0)
-        return equal_escaped(string, text, len);
-    return string->len == len && memcmp(string->ptr, text, len) == 0;
 }
 
 const struct tr_json_node *tr_json_member(const struct tr_json_doc *doc,

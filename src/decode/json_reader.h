@@ -13,6 +13,7 @@
 #define TR_DECODE_JSON_READER_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "tailrace/event.h"
 
@@ -72,7 +73,13 @@ static inline size_t tr_json_offset(const struct tr_json_doc *doc, const struct 
     return (size_t)(tr_json_text(node).ptr - doc->text);
 }
 /* Is the string exactly these bytes? Escapes are resolved. */
-bool tr_json_equal(const struct tr_json_node *string, const char *text, size_t len);
+bool tr_json_equal_escaped(const struct tr_json_node *string, const char *text, size_t len);
+static inline bool tr_json_equal(const struct tr_json_node *string, const char *text, size_t len)
+{
+    if ((string->flags & TR_JSON_ESCAPED) != 0)
+        return tr_json_equal_escaped(string, text, len);
+    return string->len == len && memcmp(string->ptr, text, len) == 0;
+}
 /* Writes the string's value; out has room for string->len bytes. Gives its length. */
 size_t tr_json_unescape(const struct tr_json_node *string, char *out);
 /* UTF-8 without NUL? */

@@ -101,6 +101,11 @@ static enum tr_status put_field(struct tr_rows_table *table, const struct tr_row
         return add_inferred(table, field, err);
     }
     const struct tr_rows_column *column = &table->columns[index];
+    if (value->kind == TR_JSON_STRING && value->flags == 0 && column->spec.type == TR_T_STRING &&
+        column->spec.length == 0 && input->placeholder == NULL && index < table->built_count) {
+        cells[index] = (struct tr_cell){value->ptr, value->len, TR_CELL_TEXT}; /* most values */
+        return TR_OK;
+    }
     if (is_placeholder(input, value)) {
         if (index < table->built_count)
             cells[index].state = TR_CELL_UNCHANGED;
