@@ -551,15 +551,22 @@ static size_t add_hidden(struct tr_rows_table *table, struct tr_column *columns,
     return count;
 }
 
+static bool has_key_columns(const struct tr_rows_table *table)
+{
+    for (uint16_t i = 0; i < table->key_count; i++) {
+        if (table->keys[i] == TR_ROWS_NONE)
+            return false;
+    }
+    return true;
+}
+
 static enum tr_status build(struct tr_rows_table *table, struct tr_error *err)
 {
     size_t count = table->column_count;
     if (count == 0)
         return tr_fail(err, TR_E_MESSAGE_FIELD, "the row has no field whose type is known");
-    for (uint16_t i = 0; i < table->key_count; i++) {
-        if (table->keys[i] == TR_ROWS_NONE)
-            return tr_fail(err, TR_E_MESSAGE_KEY, "the message has not all columns of the key");
-    }
+    if (!has_key_columns(table))
+        return tr_fail(err, TR_E_MESSAGE_KEY, "the message has not all columns of the key");
     struct tr_column *columns = malloc((count + TR_ROWS_HIDDEN_MAX) * sizeof *columns);
     if (columns == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's schema");
@@ -585,13 +592,15 @@ static enum tr_status build(struct tr_rows_table *table, struct tr_error *err)
 enum tr_status tr_rows_settle(struct tr_rows_table *table, tr_rows_fill_fn fill, void *context,
                               struct tr_error *err)
 {
-    if (table->stale && table->next == NULL && build(table, err) != TR_OK)
+    /* a key that the options named since then may be a column that comes with this message */
+    if (table->stale && table->next == NULL && has_key_columns(table) && build(table, err) != TR_OK)
         return TR_FAIL;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         table->changed = false;
         if (fill(context, table, err) != TR_OK)
             return TR_FAIL;
-        if (!table->changed && (table->next != NULL || table->current != NULL))
+        bool is_built = table->next != NULL || (table->current != NULL && !table->stale);
+        if (!table->changed && is_built)
             return TR_OK;
         if (build(table, err) != TR_OK)
             return TR_FAIL;
