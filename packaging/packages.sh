@@ -6,7 +6,7 @@ PACKAGES_BUILD=(gcc libc6-dev cmake ninja-build pkg-config libpq-dev librdkafka-
     libfyaml-dev libpcre2-dev libjansson-dev libzstd-dev zlib1g-dev libxxhash-dev libcurl4-openssl-dev
     libssl-dev tzdata)
 PACKAGES_SERVER=(postgresql util-linux)
-PACKAGES_TEST=(libcmocka-dev python3 python3-psycopg2 kcat openssl zstd ca-certificates sqlite3)
+PACKAGES_TEST=(libcmocka-dev libavro-dev python3 python3-psycopg2 kcat openssl zstd ca-certificates sqlite3)
 
 # packages_missing NAME…: prints those that are not installed.
 packages_missing() {

@@ -24,7 +24,7 @@ void tr_decoder_options_default(struct tr_decoder_options *options)
 
 /* Each format's file defines its own; a format that is not built has none here. */
 extern const struct tr_decoder_ops tr_decoder_json, tr_decoder_cdc_json, tr_decoder_debezium_json,
-    tr_decoder_canal_json, tr_decoder_maxwell_json, tr_decoder_csv;
+    tr_decoder_canal_json, tr_decoder_maxwell_json, tr_decoder_csv, tr_decoder_avro;
 
 static const struct tr_decoder_ops *const decoders[] = {
     [TR_DECODE_JSON] = &tr_decoder_json,
@@ -32,6 +32,7 @@ static const struct tr_decoder_ops *const decoders[] = {
     [TR_DECODE_DEBEZIUM_JSON] = &tr_decoder_debezium_json,
     [TR_DECODE_CANAL_JSON] = &tr_decoder_canal_json,
     [TR_DECODE_MAXWELL_JSON] = &tr_decoder_maxwell_json,
+    [TR_DECODE_AVRO] = &tr_decoder_avro,
     [TR_DECODE_CSV] = &tr_decoder_csv,
 };
 
