@@ -277,6 +277,16 @@ static struct tx_type merge(struct tx_type a, struct tx_type b)
     }
 }
 
+/* A type as the wider kind has it: digits of a number, digits of a second. */
+static struct tx_type widened(struct tx_type type, struct tx_type wide)
+{
+    if (wide.kind == TX_DEC)
+        return as_decimal(type);
+    if (wide.kind == TX_STAMP || wide.kind == TX_INSTANT)
+        wide.precision = type.kind == TX_DATE ? 0 : type.precision;
+    return wide;
+}
+
 /* The common type of several nodes. Text literals take the type of the others. */
 static bool unify(struct typer *typer, struct tx_node **nodes, uint32_t count, struct tx_type *out)
 {
@@ -304,10 +314,9 @@ static bool unify(struct typer *typer, struct tx_node **nodes, uint32_t count, s
                 continue;
             }
             if (widens(common.kind, type.kind)) {
-                struct tx_type wide = type.kind == TX_DEC ? as_decimal(common) : type;
-                common = merge(type, wide);
+                common = merge(type, widened(common, type));
             } else if (widens(type.kind, common.kind)) {
-                common = merge(common, common.kind == TX_DEC ? as_decimal(type) : common);
+                common = merge(common, widened(type, common));
             } else if (common.kind == type.kind) {
                 common = merge(common, type);
             } else {

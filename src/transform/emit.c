@@ -137,6 +137,18 @@ static void emit_as(struct emitter *emitter, const struct tx_node *node, enum tx
         emit_cast(emitter, node, tx_type_plain(plain[kind]), false, node);
 }
 
+/* A branch of a common type. One that had to give up places rounds its branches too. */
+static void emit_branch(struct emitter *emitter, const struct tx_node *node,
+                        const struct tx_type *type)
+{
+    bool more = node->type.kind == TX_DEC && type->kind == TX_DEC && type->precision > 0 &&
+                node->type.scale > type->scale;
+    if (more)
+        emit_cast(emitter, node, *type, false, node);
+    else
+        emit_as(emitter, node, type->kind);
+}
+
 /* As a wall clock: what EXTRACT and DATE_FORMAT look at. */
 static void emit_wall(struct emitter *emitter, const struct tx_node *node)
 {
@@ -320,11 +332,11 @@ static void emit_case(struct emitter *emitter, const struct tx_node *node)
             emit(emitter, node->args[i]);
         }
         lit(emitter, " THEN ");
-        emit_as(emitter, node->args[i + 1], node->type.kind);
+        emit_branch(emitter, node->args[i + 1], &node->type);
     }
     if (node->has_else) {
         lit(emitter, " ELSE ");
-        emit_as(emitter, node->args[end], node->type.kind);
+        emit_branch(emitter, node->args[end], &node->type);
     }
     lit(emitter, " END)");
 }
@@ -338,7 +350,7 @@ static void emit_coalesce(struct emitter *emitter, const struct tx_node *node)
     lit(emitter, "coalesce(");
     for (uint32_t i = 0; i < node->count; i++) {
         lit(emitter, i > 0 ? "," : "");
-        emit_as(emitter, node->args[i], node->type.kind);
+        emit_branch(emitter, node->args[i], &node->type);
     }
     lit(emitter, ")");
 }
@@ -364,9 +376,9 @@ static void emit_if(struct emitter *emitter, const struct tx_node *node)
     lit(emitter, "(CASE WHEN ");
     emit(emitter, node->args[0]);
     lit(emitter, " THEN ");
-    emit_as(emitter, node->args[1], node->type.kind);
+    emit_branch(emitter, node->args[1], &node->type);
     lit(emitter, " ELSE ");
-    emit_as(emitter, node->args[2], node->type.kind);
+    emit_branch(emitter, node->args[2], &node->type);
     lit(emitter, " END)");
 }
 
@@ -375,7 +387,7 @@ static void emit_extreme(struct emitter *emitter, const struct tx_node *node)
     (void)open_kernel(emitter, node, node->fn == TX_FN_GREATEST ? "k_greatest" : "k_least");
     for (uint32_t i = 0; i < node->count; i++) {
         lit(emitter, ",");
-        emit_as(emitter, node->args[i], node->type.kind);
+        emit_branch(emitter, node->args[i], &node->type);
     }
     lit(emitter, ")");
 }
