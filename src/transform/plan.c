@@ -139,8 +139,6 @@ static bool make_items(struct builder *builder)
     if (tx_parse_projection(&builder->rule->projection, &builder->arena, &written, builder->err) !=
         TR_OK)
         return false;
-    /* `*` first, so that what is written by name wins wherever it stands; order is that of the text
-     */
     for (uint32_t i = 0; i < written.count; i++) {
         if (!add_written(builder, &written.items[i]))
             return false;
