@@ -11,7 +11,11 @@
 
 #define PROBE_INTERVAL_MS 3000
 #define PROBE_TIMEOUT_MS 1000
-#define QUEUED_KBYTES "32768" /* fetched ahead at most; beside the pipeline's batches */
+/* Fetched ahead at most, beside the pipeline's batches: bytes decide, not messages. A client that
+ * has reached a bound looks again only a second later, so a bound of 100000 small messages, the
+ * client's default, halves what can be read. */
+#define QUEUED_KBYTES "32768"
+#define QUEUED_MESSAGES "1000000"
 #define LOG_INTERVAL_MS 60000
 
 static const struct kafka_refusal refusals[] = {
@@ -72,6 +76,7 @@ static enum tr_status set_defaults(const struct ksrc_source *source, rd_kafka_co
         {"partition.assignment.strategy", "cooperative-sticky"},
         {"topic.metadata.refresh.interval.ms", refresh},
         {"queued.max.messages.kbytes", QUEUED_KBYTES},
+        {"queued.min.messages", QUEUED_MESSAGES},
         {"fetch.wait.max.ms", "100"},
         /* a broker that is just starting may take a connection and forget it */
         {"socket.connection.setup.timeout.ms", "10000"},
@@ -80,6 +85,8 @@ static enum tr_status set_defaults(const struct ksrc_source *source, rd_kafka_co
         if (kafka_conf_set(conf, settings[i].name, settings[i].value, err) != TR_OK)
             return TR_FAIL;
     }
+    /* librdkafka 2.2 and later; older ones do not know it */
+    (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", NULL, 0);
     return TR_OK;
 }
 
