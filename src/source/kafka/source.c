@@ -294,8 +294,10 @@ static void source_interrupt(void *self)
     struct ksrc_source *source = self;
     atomic_store(&source->health_state.interrupted, true);
     ksrc_registry_interrupt(source->registry);
+#if RD_KAFKA_VERSION >= 0x020000ff /* before: the wait for a message ends by its own timeout */
     if (source->queue != NULL)
         rd_kafka_queue_yield(source->queue);
+#endif
 }
 
 /* The group's offsets, when the group is this pipeline's own. */
