@@ -349,10 +349,12 @@ class Crash(Source):
             for part in range(4):
                 self.send(topic, [row(sent + i) for i in range(300)], part)
                 sent += 300
-            self.wait(lambda: len(self.rows()) > cycle * 1000, run_, 60)
+            # in the middle of the last lines as a rule: they need not be there
+            self.wait(lambda: len(self.rows()) > cycle * 1200, run_, 60)
             run_.kill()
         self.assertEqual(sent, total)
         run_.start()
+        self.wait_streaming(run_)
         self.wait(lambda: len(self.rows()) >= total, run_, 60)
         self.assertEqual(self.rows(), list(range(total)))
         run_.stop()
@@ -366,6 +368,7 @@ class Crash(Source):
             run_.start(failpoint="sink.sqlite.before_commit=kill@%d" % passage)
             run_.wait_exit(60)
         run_.start()
+        self.wait_streaming(run_)
         self.wait(lambda: len(self.rows()) >= total, run_, 90)
         self.assertEqual(self.rows(), list(range(total)))
         run_.stop()
