@@ -29,6 +29,25 @@ static bool cooperative(rd_kafka_t *client)
     return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
 }
 
+/* What was taken from the client of partitions that are not ours any more: were it kept, it would
+ * be taken for their next message when they come back with an earlier position. */
+static void drop_foreign(struct ksrc_source *source)
+{
+    size_t kept = source->fetched_at;
+    for (size_t i = source->fetched_at; i < source->fetched_count; i++) {
+        rd_kafka_message_t *message = source->fetched[i];
+        const struct ksrc_split *split =
+            message->rkt == NULL
+                ? NULL
+                : ksrc_split_find(source, rd_kafka_topic_name(message->rkt), message->partition);
+        if (split != NULL && !split->assigned)
+            rd_kafka_message_destroy(message);
+        else
+            source->fetched[kept++] = message;
+    }
+    source->fetched_count = kept;
+}
+
 static rd_kafka_resp_err_t give_up(struct ksrc_source *source, rd_kafka_t *client,
                                    const rd_kafka_topic_partition_list_t *list)
 {
@@ -40,6 +59,7 @@ static rd_kafka_resp_err_t give_up(struct ksrc_source *source, rd_kafka_t *clien
         split->assigned = split->revoking = false;
         atomic_store(&split->owned, false);
     }
+    drop_foreign(source);
     if (!cooperative(client))
         return rd_kafka_assign(client, NULL);
     rd_kafka_error_t *error = rd_kafka_incremental_unassign(client, list);
