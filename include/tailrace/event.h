@@ -172,7 +172,8 @@ enum tr_event_flags {
     TR_EV_SNAPSHOT = 128,        /* READ, SCHEMA and COMMIT that belong to the snapshot */
     TR_EV_TRUNCATE_FOR_RELOAD = 256, /* TRUNCATE made by the source to copy a table again; always applied */
     TR_EV_SNAPSHOT_LAST = 512,    /* last row of the whole snapshot, where the source can know it */
-    TR_EV_SNAPSHOT_FIRST_IN_TABLE = 1024
+    TR_EV_SNAPSHOT_FIRST_IN_TABLE = 1024,
+    TR_EV_END_OF_INPUT = 2048    /* COMMIT: the source has ended for good; windows close */
 };
 
 struct tr_schema_change;
@@ -205,8 +206,8 @@ struct tr_event {
     const char *origin;  /* replication origin name or NULL */
     const struct tr_message *message; /* what it was decoded from, in the batch's memory; NULL for
                                          sources without messages */
-    int64_t event_time_us; /* the event-time column, µs since 1970-01-01 UTC; set by the engine;
-                              TR_TIME_NONE: there is none (0 before the engine saw the event) */
+    int64_t event_time_us; /* the event-time column, µs since 1970-01-01 UTC; of a COMMIT the watermark;
+                              set by the engine; TR_TIME_NONE: there is none (0 before the engine saw it) */
     uint16_t flags;      /* enum tr_event_flags */
     uint8_t op;          /* enum tr_op */
 };

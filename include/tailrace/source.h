@@ -18,6 +18,8 @@ struct tr_state; /* the merged marks: src/event/state.h */
 
 struct tr_context {
     const char *pipeline_name;
+    const char *position_name; /* sink: what its positions are stored under; the pipeline's name, or with
+                                  several sinks "pipeline:sink". NULL: pipeline_name */
     const char *state_dir;  /* this pipeline's own folder; exists */
     bool raw_rows;          /* source: READ events need only `raw`, cells may be left out */
     bool checking;          /* opened by `check`, `verify` or `drop`: change nothing on the server */

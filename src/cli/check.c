@@ -7,19 +7,23 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "event/dead_letter.h"
 #include "pipeline/route.h"
 
 #define TABLES_MAX 100000
+
+struct tables {
+    struct tr_table **items;
+    size_t count, capacity;
+};
 
 struct check {
     json_t *findings; /* NULL: print */
     const char *part; /* "source", "sink sqlite" */
     unsigned errors, warnings;
     int exit_code;
-    /* routed tables */
-    struct tr_router *router;
-    struct tr_table **tables;
-    size_t table_count, table_capacity;
+    struct tr_transform *transform;
+    struct tables captured; /* as the transforms leave them */
     struct tr_error failure;
     bool failed;
 };
@@ -71,35 +75,72 @@ static void report_error(struct check *check, const struct tr_error *err)
     report(check, &(struct tr_finding){TR_ERROR_SEVERITY, err->code, "", message, err->hint});
 }
 
+/* Takes over the reference. */
+static enum tr_status add_table(struct tables *tables, struct tr_table *table, struct tr_error *err)
+{
+    if (tables->count == tables->capacity) {
+        size_t capacity = tables->capacity == 0 ? 64 : tables->capacity * 2;
+        struct tr_table **items = realloc(tables->items, capacity * sizeof(struct tr_table *));
+        if (items == NULL) {
+            tr_table_unref(table);
+            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for tables");
+        }
+        tables->items = items;
+        tables->capacity = capacity;
+    }
+    tables->items[tables->count++] = table;
+    return TR_OK;
+}
+
+static void free_tables(struct tables *tables)
+{
+    for (size_t i = 0; i < tables->count; i++)
+        tr_table_unref(tables->items[i]);
+    free(tables->items);
+    *tables = (struct tables){0};
+}
+
 static void collect(void *context, const struct tr_table *table)
 {
     struct check *check = context;
-    struct tr_route_result routed;
-    if (check->failed)
+    struct tr_table *transformed;
+    if (check->failed || check->captured.count == TABLES_MAX)
         return;
-    if (tr_router_apply(check->router, &table->id, &routed, &check->failure) != TR_OK) {
+    if (tr_transform_table(check->transform, table, &transformed, &check->failure) != TR_OK ||
+        add_table(&check->captured, transformed, &check->failure) != TR_OK)
         check->failed = true;
-        return;
-    }
-    for (unsigned i = 0; i < routed.count && check->table_count < TABLES_MAX; i++) {
-        if (check->table_count == check->table_capacity) {
-            size_t capacity = check->table_capacity == 0 ? 64 : check->table_capacity * 2;
-            struct tr_table **tables = realloc(check->tables, capacity * sizeof(struct tr_table *));
-            if (tables == NULL) {
-                check->failed = true;
-                (void)tr_fail(&check->failure, TR_E_OUT_OF_MEMORY, "no memory for tables");
-                return;
-            }
-            check->tables = tables;
-            check->table_capacity = capacity;
+}
+
+/* What a sink will have to hold of the captured tables, under the names it gives them. */
+static enum tr_status sink_tables(const struct check *check, const struct tr_pipeline_file *file,
+                                  const struct tr_sink_config *config, struct tables *out,
+                                  struct tr_error *err)
+{
+    struct tr_router *router;
+    struct tr_route_result routed;
+    struct tr_table *table;
+    if (config->dead_letters)
+        return add_table(out, tr_table_ref(tr_dead_letter_table()), err);
+    if (config->window.kind != TR_WINDOW_NONE)
+        return TR_OK; /* its table is known with the first row */
+    if (tr_router_new(config->own_routes ? config->routes : file->routes,
+                      config->own_routes ? config->route_count : file->route_count,
+                      file->options.route_mode, &router, err) != TR_OK)
+        return TR_FAIL;
+    enum tr_status status = TR_OK;
+    for (size_t i = 0; i < check->captured.count && status == TR_OK; i++) {
+        const struct tr_table *captured = check->captured.items[i];
+        if (config->tables != NULL && !tr_table_pattern_match(config->tables, &captured->id))
+            continue;
+        status = tr_router_apply(router, &captured->id, &routed, err);
+        for (unsigned k = 0; status == TR_OK && k < routed.count; k++) {
+            status = tr_table_with_id(captured, routed.ids[k], &table, err);
+            if (status == TR_OK)
+                status = add_table(out, table, err);
         }
-        if (tr_table_with_id(table, routed.ids[i], &check->tables[check->table_count],
-                             &check->failure) != TR_OK) {
-            check->failed = true;
-            return;
-        }
-        check->table_count++;
     }
+    tr_router_free(router);
+    return status;
 }
 
 static void check_source(struct check *check, const struct tr_pipeline_file *file,
@@ -123,19 +164,25 @@ static void check_source(struct check *check, const struct tr_pipeline_file *fil
     ops->close(source);
 }
 
-static void check_sink(struct check *check, const struct tr_sink_config *config,
-                       const struct tr_context *context)
+static void check_sink(struct check *check, const struct tr_pipeline_file *file,
+                       const struct tr_sink_config *config, const struct tr_context *context)
 {
     struct tr_error err;
     void *sink = NULL;
-    check->part = "sink";
-    enum tr_status status = config->ops->open(config->config, context, &sink, &err);
+    struct tables tables = {0};
+    check->part = config->dead_letters ? "dead-letter" : "sink";
+    enum tr_status status = sink_tables(check, file, config, &tables, &err);
+    struct tr_context own = *context;
+    own.position_name = config->position_name;
     if (status == TR_OK)
-        status = config->ops->validate(sink, (const struct tr_table *const *)check->tables,
-                                       check->table_count, report, check, &err);
+        status = config->ops->open(config->config, &own, &sink, &err);
+    if (status == TR_OK)
+        status = config->ops->validate(sink, (const struct tr_table *const *)tables.items,
+                                       tables.count, report, check, &err);
     if (status == TR_FAIL)
         report_error(check, &err);
     config->ops->close(sink);
+    free_tables(&tables);
 }
 
 static int finish(struct check *check, bool as_json, const char *name)
@@ -151,13 +198,11 @@ static int finish(struct check *check, bool as_json, const char *name)
         printf("%u error%s, %u warning%s: the pipeline cannot run\n", check->errors,
                check->errors == 1 ? "" : "s", check->warnings, check->warnings == 1 ? "" : "s");
     } else {
-        printf("the pipeline can run (%zu table%s, %u warning%s)\n", check->table_count,
-               check->table_count == 1 ? "" : "s", check->warnings,
+        printf("the pipeline can run (%zu table%s, %u warning%s)\n", check->captured.count,
+               check->captured.count == 1 ? "" : "s", check->warnings,
                check->warnings == 1 ? "" : "s");
     }
-    for (size_t i = 0; i < check->table_count; i++)
-        tr_table_unref(check->tables[i]);
-    free(check->tables);
+    free_tables(&check->captured);
     return check->errors > 0 ? check->exit_code : TR_EXIT_OK;
 }
 
@@ -179,18 +224,21 @@ int tr_cmd_check(int argc, char **argv)
     }
     report(&check, &(struct tr_finding){TR_INFO, TR_E_NONE, path, "the file is well-formed", NULL});
     if (tr_cli_state_dir(file->options.name, false, state_dir, sizeof state_dir, &err) != TR_OK ||
-        tr_router_new(file->routes, file->route_count, file->options.route_mode, &check.router,
-                      &err) != TR_OK) {
+        tr_transform_new(file->transforms, file->transform_count, file->options.local_time_zone,
+                         &check.transform, &err) != TR_OK) {
         report_error(&check, &err);
     } else if (!offline) {
         struct tr_context context = {
-            .pipeline_name = file->options.name, .state_dir = state_dir, .checking = true};
+            .pipeline_name = file->options.name,
+            .state_dir = state_dir,
+            .checking = true,
+            .has_dead_letters = file->sinks[file->sink_count - 1].dead_letters};
         check_source(&check, file, &context);
         for (size_t i = 0; i < file->sink_count; i++)
-            check_sink(&check, &file->sinks[i], &context);
+            check_sink(&check, file, &file->sinks[i], &context);
     }
     int code = finish(&check, as_json, file->options.name);
-    tr_router_free(check.router);
+    tr_transform_free(check.transform);
     tr_pipeline_file_free(file);
     return code;
 }

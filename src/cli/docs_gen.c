@@ -202,6 +202,14 @@ bool tr_docs_help(FILE *out, const char *connector)
         (void)fputs("route: keys of one route of a pipeline file\n\n", out);
         print_help_rows(out, tr_route_options, NULL);
     }
+    if (strcmp(connector, "transform") == 0 && ++found > 0) {
+        (void)fputs("transform: keys of one transform of a pipeline file\n\n", out);
+        print_help_rows(out, tr_transform_options, NULL);
+    }
+    if (strcmp(connector, "event-time") == 0 && ++found > 0) {
+        (void)fputs("event-time: keys of event-time of a pipeline file\n\n", out);
+        print_help_rows(out, tr_event_time_option_table, NULL);
+    }
     return found > 0;
 }
 
@@ -320,10 +328,12 @@ void tr_docs_man(FILE *out, const struct tr_command *commands)
         print_roff(out, c->help != NULL ? c->help : c->summary);
         (void)fputc('\n', out);
     }
-    (void)fputs(".SH PIPELINE FILE\nYAML or JSON with the keys source, sink, route and pipeline.\n",
+    (void)fputs(".SH PIPELINE FILE\nYAML or JSON with the keys source, transform, event-time, route, sink, dead-letter and pipeline.\n",
                 out);
     print_roff_options(out, "Options of pipeline", tr_pipeline_option_table, NULL);
     print_roff_options(out, "Keys of a route", tr_route_options, NULL);
+    print_roff_options(out, "Keys of a transform", tr_transform_options, NULL);
+    print_roff_options(out, "Keys of event-time", tr_event_time_option_table, NULL);
     for (const struct tr_source_entry *e = tr_sources; e->name != NULL; e++) {
         (void)snprintf(title, sizeof title, "Source %s", e->name);
         if (e->ops != NULL)
@@ -592,6 +602,10 @@ static enum tr_status write_pipeline(const char *dir, struct tr_error *err)
     print_option_table(block.stream, tr_pipeline_option_table, NULL);
     (void)fputs("\n### `route`\n\n", block.stream);
     print_option_table(block.stream, tr_route_options, NULL);
+    (void)fputs("\n### `transform`\n\n", block.stream);
+    print_option_table(block.stream, tr_transform_options, NULL);
+    (void)fputs("\n### `event-time`\n\n", block.stream);
+    print_option_table(block.stream, tr_event_time_option_table, NULL);
     (void)fputs("\n### Every source\n\n", block.stream);
     print_option_table(block.stream, NULL, tr_source_common_options);
     (void)fputs("\n### Every sink\n\n", block.stream);

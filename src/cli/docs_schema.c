@@ -125,21 +125,32 @@ void tr_docs_schema(FILE *out, const struct tr_source_entry *sources,
             json_array_append_new(source_list,
                                   connector_schema(e->name, e->alias, e->ops->summary,
                                                    e->ops->options, tr_source_common_options));
-    for (const struct tr_sink_entry *e = sinks; e->name != NULL; e++)
-        if (e->ops != NULL)
-            json_array_append_new(sink_list,
-                                  connector_schema(e->name, e->alias, e->ops->summary,
-                                                   e->ops->options, tr_sink_common_options));
+    for (const struct tr_sink_entry *e = sinks; e->name != NULL; e++) {
+        if (e->ops == NULL)
+            continue;
+        json_t *sink = connector_schema(e->name, e->alias, e->ops->summary, e->ops->options,
+                                        tr_sink_common_options);
+        json_object_set_new(json_object_get(sink, "properties"), "route",
+                            one_or_list(json_pack("{s:s}", "$ref", "#/$defs/route")));
+        json_array_append_new(sink_list, sink);
+    }
     json_t *route = object_schema(tr_route_options, NULL);
     json_object_set_new(route, "required", json_pack("[s,s]", "source-table", "sink-table"));
-    json_t *defs = json_pack("{s:{s:o},s:{s:o},s:o,s:o}", "source", "anyOf", source_list, "sink",
-                             "anyOf", sink_list, "route", route, "pipeline",
-                             object_schema(tr_pipeline_option_table, NULL));
+    json_t *transform = object_schema(tr_transform_options, NULL);
+    json_object_set_new(transform, "required", json_pack("[s]", "source-table"));
+    json_t *event_time = object_schema(tr_event_time_option_table, NULL);
+    json_object_set_new(event_time, "required", json_pack("[s]", "column"));
+    json_t *defs =
+        json_pack("{s:{s:o},s:{s:o},s:o,s:o,s:o,s:o}", "source", "anyOf", source_list, "sink",
+                  "anyOf", sink_list, "route", route, "transform", transform, "event-time",
+                  event_time, "pipeline", object_schema(tr_pipeline_option_table, NULL));
     json_t *properties =
-        json_pack("{s:{s:s},s:o,s:o,s:{s:s}}", "source", "$ref", "#/$defs/source", "sink",
-                  one_or_list(json_pack("{s:s}", "$ref", "#/$defs/sink")), "route",
-                  one_or_list(json_pack("{s:s}", "$ref", "#/$defs/route")), "pipeline", "$ref",
-                  "#/$defs/pipeline");
+        json_pack("{s:{s:s},s:o,s:o,s:o,s:{s:s},s:{s:s},s:{s:s}}", "source", "$ref",
+                  "#/$defs/source", "sink", one_or_list(json_pack("{s:s}", "$ref", "#/$defs/sink")),
+                  "route", one_or_list(json_pack("{s:s}", "$ref", "#/$defs/route")), "transform",
+                  one_or_list(json_pack("{s:s}", "$ref", "#/$defs/transform")), "event-time",
+                  "$ref", "#/$defs/event-time", "dead-letter", "$ref", "#/$defs/sink", "pipeline",
+                  "$ref", "#/$defs/pipeline");
     json_t *root =
         json_pack("{s:s,s:s,s:s,s:s,s:o,s:b,s:[s,s],s:o}", "$schema",
                   "https://json-schema.org/draft/2020-12/schema", "title", "tailrace pipeline file",

@@ -61,6 +61,7 @@ static enum tr_status drop_sink(const struct tr_sink_config *config, struct tr_c
     tr_state_init(&marks);
     bool fills_tables = (ops->caps & TR_CAP_POSITION) && (ops->caps & TR_CAP_TRUNCATE);
     context->checking = !fills_tables;
+    context->position_name = config->position_name;
     enum tr_status status = ops->open(config->config, context, &sink, err);
     if (status == TR_OK && fills_tables)
         status = ops->load_marks(sink, &marks, err);
@@ -85,7 +86,7 @@ static enum tr_status drop_all(const struct tr_pipeline_file *file, const char *
         return TR_FAIL;
     void *source = NULL;
     enum tr_status status = file->source_ops->open(file->source_config, &context, &source, err);
-    if (status == TR_OK)
+    if (status == TR_OK && file->source_ops->drop != NULL)
         status = file->source_ops->drop(source, report, NULL, err);
     file->source_ops->close(source);
     for (size_t i = 0; i < file->sink_count && status == TR_OK; i++) {

@@ -194,15 +194,22 @@ static enum tr_status compare(const struct tr_pipeline_file *file,
     enum tr_status status =
         tr_cli_state_dir(file->options.name, false, state_dir, sizeof state_dir, err);
     struct tr_context context = {
-        .pipeline_name = file->options.name, .state_dir = state_dir, .checking = true};
+        .pipeline_name = file->options.name,
+        .position_name = sink_config->position_name,
+        .state_dir = state_dir,
+        .checking = true};
     if (status == TR_OK && (file->source_ops->scan == NULL || sink_config->ops->scan == NULL)) {
-        status = tr_fail(err, TR_E_VERIFY_UNSUPPORTED, "a %s sink cannot be read back",
-                         sink_config->ops->name);
+        bool is_source = file->source_ops->scan == NULL;
+        status = tr_fail(err, TR_E_VERIFY_UNSUPPORTED, "a %s %s cannot be read back",
+                         is_source ? file->source_ops->name : sink_config->ops->name,
+                         is_source ? "source" : "sink");
         (void)tr_hint(err, "verify works from PostgreSQL against PostgreSQL and SQLite");
     }
     if (status == TR_OK)
-        status =
-            tr_router_new(file->routes, file->route_count, file->options.route_mode, &router, err);
+        status = tr_router_new(sink_config->own_routes ? sink_config->routes : file->routes,
+                               sink_config->own_routes ? sink_config->route_count
+                                                       : file->route_count,
+                               file->options.route_mode, &router, err);
     if (status == TR_OK)
         status = file->source_ops->open(file->source_config, &context, &source, err);
     if (status == TR_OK)
@@ -240,7 +247,15 @@ static int verify_file(const struct tr_pipeline_file *file, const struct tr_veri
 {
     struct tr_error err;
     int code = TR_EXIT_OK;
+    if (file->transform_count > 0) {
+        (void)tr_fail(&err, TR_E_CONFIG_UNSUPPORTED,
+                      "verify compares rows as they are, and this pipeline transforms them");
+        (void)tr_hint(&err, "compare the target with a query of your own that does the same");
+        return tr_cli_error(&err);
+    }
     for (size_t i = 0; i < file->sink_count; i++) {
+        if (file->sinks[i].dead_letters || file->sinks[i].window.kind != TR_WINDOW_NONE)
+            continue; /* no copy of the source's rows */
         struct output output = {.tables = as_json ? json_array() : NULL,
                                 .rows = as_json ? json_array() : NULL,
                                 .progress = !as_json && isatty(STDERR_FILENO)};

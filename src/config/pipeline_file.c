@@ -1,6 +1,7 @@
 /* A pipeline file: text → tree → expanded → bound.
  *
- * Top-level keys: source, sink, route, pipeline; and those of Flink CDC that cannot be done here,
+ * Top-level keys: source, transform, event-time, route, sink, dead-letter, pipeline; and those of
+ * Flink CDC that cannot be done here,
  * which are refused with the reason. The pipeline's options are bound first, because a sink's
  * default for exclude.schema.changes depends on them. All memory is one pool, wiped at free.
  * Thread: any; what is returned is read-only. */
@@ -18,18 +19,11 @@
 #include "config/bind.h"
 #include "config/expand.h"
 #include "config/pipeline_options.h"
+#include "config/reading.h"
 
 #define SINKS_MAX 64u
-#define ROUTES_MAX 10000u
 #define NAME_BYTES_MAX 48u
-
-struct reading {
-    struct tr_pool *pool;
-    struct tr_pipeline_file *file;
-    struct tr_config_note *notes; /* last first */
-    const struct tr_source_entry *sources;
-    const struct tr_sink_entry *sinks;
-};
+#define WINDOW_GROUPS_DEFAULT 1000000 /* as the option table says */
 
 /* What a source or sink is called in the registry, seen alike for both. */
 struct connector {
@@ -60,12 +54,12 @@ const char *tr_change_bit_name(enum tr_change_bits bit)
     return "?";
 }
 
-static enum tr_status no_memory(struct tr_error *err)
+enum tr_status tr_reading_no_memory(struct tr_error *err)
 {
     return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the pipeline file");
 }
 
-static enum tr_status fail_node(const struct reading *r, const struct tr_node *node,
+enum tr_status tr_reading_fail(const struct reading *r, const struct tr_node *node,
                                 enum tr_code code, const char *message, const char *hint,
                                 struct tr_error *err)
 {
@@ -76,47 +70,43 @@ static enum tr_status fail_node(const struct reading *r, const struct tr_node *n
 /* ---- top level ------------------------------------------------------------------------------ */
 
 static const struct tr_option top_keys[] = {
-    {.name = "source"}, {.name = "sink"}, {.name = "route"}, {.name = "pipeline"}, {.name = NULL},
+    {.name = "source"},     {.name = "sink"},        {.name = "route"}, {.name = "transform"},
+    {.name = "event-time"}, {.name = "dead-letter"}, {.name = "pipeline"}, {.name = NULL},
 };
 
 static const struct {
     const char *key, *message, *hint;
 } unsupported[] = {
-    {"transform", "`transform` is not in this version",
-     "Remove it, or run this file with Flink CDC (flink-cdc.sh FILE). Nothing is left out "
-     "silently."},
     {"user-defined-function", "`user-defined-function` runs only in Flink: it names a Java class",
      "Remove it, or run this file with Flink CDC (flink-cdc.sh FILE)."},
     {"model", "`model` runs only in Flink",
      "Remove it, or run this file with Flink CDC (flink-cdc.sh FILE)."},
 };
 #define UNSUPPORTED_COUNT (sizeof unsupported / sizeof unsupported[0])
-#define UNSUPPORTED_IN_PIPELINE 1u /* index of the first that Flink CDC also takes in `pipeline`   \
-                                    */
 
-static bool is_empty(const struct tr_node *node)
+bool tr_reading_is_empty(const struct tr_node *node)
 {
     return node->kind == TR_NODE_SCALAR ? node->null : node->child_count == 0;
 }
 
-/* Refuses what cannot be done here, in the mapping given; entries below `first` of the table belong
- * to the top level only. An empty value asks for nothing. */
+/* Refuses what cannot be done here; Flink CDC takes it at the top and in `pipeline`. An empty value
+ * asks for nothing. */
 static enum tr_status refuse_unsupported(const struct reading *r, const struct tr_node *mapping,
-                                         size_t first, struct tr_error *err)
+                                         struct tr_error *err)
 {
     for (const struct tr_node *node = mapping->first; node != NULL; node = node->next)
-        for (size_t i = first; i < UNSUPPORTED_COUNT; i++)
-            if (strcmp(node->key, unsupported[i].key) == 0 && !is_empty(node)) {
+        for (size_t i = 0; i < UNSUPPORTED_COUNT; i++)
+            if (strcmp(node->key, unsupported[i].key) == 0 && !tr_reading_is_empty(node)) {
                 struct tr_node place = {.line = node->key_line, .column = node->key_column};
-                return fail_node(r, &place, TR_E_CONFIG_UNSUPPORTED, unsupported[i].message,
+                return tr_reading_fail(r, &place, TR_E_CONFIG_UNSUPPORTED, unsupported[i].message,
                                  unsupported[i].hint, err);
             }
     return TR_OK;
 }
 
-static bool is_unsupported_key(const char *key, size_t first)
+static bool is_unsupported_key(const char *key)
 {
-    for (size_t i = first; i < UNSUPPORTED_COUNT; i++)
+    for (size_t i = 0; i < UNSUPPORTED_COUNT; i++)
         if (strcmp(key, unsupported[i].key) == 0)
             return true;
     return false;
@@ -126,11 +116,11 @@ static enum tr_status check_top(const struct reading *r, const struct tr_node *r
                                 struct tr_error *err)
 {
     if (root->kind != TR_NODE_MAPPING)
-        return fail_node(r, root, TR_E_CONFIG_SYNTAX,
+        return tr_reading_fail(r, root, TR_E_CONFIG_SYNTAX,
                          "a mapping with the keys source, sink, route and pipeline is expected",
                          "Begin with `source:`; docs/pipeline-file.md has an example.", err);
     for (const struct tr_node *node = root->first; node != NULL; node = node->next) {
-        bool known = is_unsupported_key(node->key, 0);
+        bool known = is_unsupported_key(node->key);
         for (const struct tr_option *o = top_keys; o->name != NULL; o++)
             known = known || strcmp(o->name, node->key) == 0;
         if (known)
@@ -140,9 +130,9 @@ static enum tr_status check_top(const struct reading *r, const struct tr_node *r
                       r->file->path, node->key_line, node->key_column, node->key);
         if (nearest != NULL)
             return tr_hint(err, "Did you mean \"%s\"?", nearest);
-        return tr_hint(err, "Known here: source, sink, route, pipeline.");
+        return tr_hint(err, "Known here: source, transform, event-time, route, sink, dead-letter, pipeline.");
     }
-    return refuse_unsupported(r, root, 0, err);
+    return refuse_unsupported(r, root, err);
 }
 
 /* ---- pipeline ------------------------------------------------------------------------------- */
@@ -158,7 +148,7 @@ static enum tr_status add_note(struct reading *r, const char *where, const char 
 {
     struct tr_config_note *note = tr_pool_alloc(r->pool, sizeof *note);
     if (note == NULL || message == NULL)
-        return no_memory(err);
+        return tr_reading_no_memory(err);
     *note = (struct tr_config_note){where, key, message, r->notes};
     r->notes = note;
     return TR_OK;
@@ -194,7 +184,7 @@ static enum tr_status make_name(struct reading *r, const char *text, const char 
     r->file->title = text;
     r->file->options.name = tr_pool_strdup(r->pool, name);
     if (r->file->options.name == NULL)
-        return no_memory(err);
+        return tr_reading_no_memory(err);
     if (strcmp(name, text) == 0)
         return TR_OK;
     return add_note(r, where, "pipeline.name",
@@ -224,7 +214,7 @@ static enum tr_status name_pipeline(struct reading *r, const struct tr_config *c
     char *text = tr_pool_strndup(r->pool, base, len);
     char *where = tr_pool_printf(r->pool, "%s:1:1", path);
     if (text == NULL || where == NULL)
-        return no_memory(err);
+        return tr_reading_no_memory(err);
     return make_name(r, text, where, err);
 }
 
@@ -235,7 +225,7 @@ static enum tr_status read_pipeline(struct reading *r, const struct tr_node *nod
     struct tr_node copy;
     const struct tr_node *mapping = node;
     if (node != NULL && node->kind == TR_NODE_MAPPING) {
-        if (refuse_unsupported(r, node, UNSUPPORTED_IN_PIPELINE, err) != TR_OK)
+        if (refuse_unsupported(r, node, err) != TR_OK)
             return TR_FAIL;
         /* without the empty ones among what was refused above */
         copy = *node;
@@ -243,11 +233,11 @@ static enum tr_status read_pipeline(struct reading *r, const struct tr_node *nod
         struct tr_node **end = &copy.first;
         for (const struct tr_node *child = node->first; child != NULL; child = child->next) {
             struct tr_node *kept;
-            if (is_unsupported_key(child->key, UNSUPPORTED_IN_PIPELINE))
+            if (is_unsupported_key(child->key))
                 continue;
             kept = tr_pool_alloc(r->pool, sizeof *kept);
             if (kept == NULL)
-                return no_memory(err);
+                return tr_reading_no_memory(err);
             *kept = *child;
             kept->next = NULL;
             *end = kept;
@@ -323,19 +313,19 @@ static enum tr_status find_connector(const struct reading *r, const struct tr_no
     if (mapping->kind != TR_NODE_MAPPING) {
         (void)snprintf(message, sizeof message, "%s: expected a mapping of options, found %s",
                        c->kind, tr_tree_kind_name(mapping));
-        return fail_node(r, mapping, TR_E_CONFIG_VALUE, message,
+        return tr_reading_fail(r, mapping, TR_E_CONFIG_VALUE, message,
                          "Write `type: …` and the connector's options below it.", err);
     }
     const struct tr_node *type = tr_tree_find(mapping, "type");
     if (type == NULL || (type->kind == TR_NODE_SCALAR && type->text[0] == '\0')) {
         (void)snprintf(message, sizeof message, "%s.type is required", c->kind);
-        return fail_node(r, type != NULL ? type : mapping, TR_E_CONFIG_REQUIRED, message,
+        return tr_reading_fail(r, type != NULL ? type : mapping, TR_E_CONFIG_REQUIRED, message,
                          "Name the connector; `tailrace list` prints them.", err);
     }
     if (type->kind != TR_NODE_SCALAR) {
         (void)snprintf(message, sizeof message, "%s.type: expected a connector's name, found %s",
                        c->kind, tr_tree_kind_name(type));
-        return fail_node(r, type, TR_E_CONFIG_VALUE, message, "`tailrace list` prints them.", err);
+        return tr_reading_fail(r, type, TR_E_CONFIG_VALUE, message, "`tailrace list` prints them.", err);
     }
     bool is_source = strcmp(c->kind, "source") == 0;
     if (!(is_source ? find_source(r, type->text, c) : find_sink(r, type->text, c))) {
@@ -377,8 +367,8 @@ static enum tr_status bind_connector(struct reading *r, const char *section,
         return TR_FAIL;
     for (const struct tr_option *o = common_options; o->name != NULL; o++) {
         const struct tr_node *node = tr_config_node(*config, o->name);
-        if (node == NULL || strcmp(o->name, "type") == 0)
-            continue;
+        if (node == NULL || strcmp(o->name, "type") == 0 || strcmp(o->name, "route") == 0)
+            continue; /* read elsewhere */
         if (tr_config_read(&binding, o, node, common, err) != TR_OK)
             return TR_FAIL;
     }
@@ -391,8 +381,8 @@ static enum tr_status read_source(struct reading *r, const struct tr_node *root,
     const struct tr_node *node = tr_tree_find(root, "source");
     struct connector c = {.kind = "source"};
     struct tr_common_options common = {0};
-    if (node == NULL || is_empty(node))
-        return fail_node(
+    if (node == NULL || tr_reading_is_empty(node))
+        return tr_reading_fail(
             r, node != NULL ? node : root, TR_E_CONFIG_REQUIRED, "the key `source` is required",
             "Add `source: {type: postgres, …}`; `tailrace list` prints the types.", err);
     if (find_connector(r, node, &c, err) != TR_OK)
@@ -479,12 +469,70 @@ static enum tr_status name_sink(const struct reading *r, const struct connector 
     for (unsigned n = 2; given == NULL && sink_name_taken(r->file, sink->name); n++) {
         sink->name = tr_pool_printf(r->pool, "%s-%u", c->name, n);
         if (sink->name == NULL)
-            return no_memory(err);
+            return tr_reading_no_memory(err);
     }
     if (!sink_name_taken(r->file, sink->name))
         return TR_OK;
-    return fail_node(r, node, TR_E_CONFIG_VALUE, "two sinks have the same name",
+    return tr_reading_fail(r, node, TR_E_CONFIG_VALUE, "two sinks have the same name",
                      "Give each sink of the list another `name`.", err);
+}
+
+static enum tr_status required_with(const struct tr_sink_config *sink, const char *section,
+                                    const char *option, const char *because, struct tr_error *err)
+{
+    (void)tr_fail(err, TR_E_CONFIG_REQUIRED, "%s: %s.%s is required %s",
+                  tr_config_where(sink->config, "window.type"), section, option, because);
+    return tr_hint(err, "docs/streams.md has examples of every kind of window.");
+}
+
+static enum tr_status check_window(const struct tr_sink_config *sink, const char *section,
+                                   struct tr_error *err)
+{
+    const struct tr_window_options *window = &sink->window;
+    if (window->kind == TR_WINDOW_NONE)
+        return TR_OK;
+    if (sink->last_write_wins || sink->history_table != NULL) {
+        (void)tr_fail(err, TR_E_CONFIG_VALUE,
+                      "%s: a window takes neither write.mode last-write-wins nor history-table",
+                      tr_config_where(sink->config, "window.type"));
+        return tr_hint(err, "Its results are written once each; remove the other key.");
+    }
+    if (window->kind == TR_WINDOW_SESSION && window->gap_ms == 0)
+        return required_with(sink, section, "window.gap", "for a session window", err);
+    if (window->kind != TR_WINDOW_SESSION && window->size_ms == 0)
+        return required_with(sink, section, "window.size", "for this window", err);
+    if (window->kind == TR_WINDOW_HOPPING && window->slide_ms == 0)
+        return required_with(sink, section, "window.slide", "for a hopping window", err);
+    if (window->aggregates.count == 0)
+        return required_with(sink, section, "window.aggregates", "for a window", err);
+    if (window->kind == TR_WINDOW_HOPPING && window->size_ms % window->slide_ms != 0) {
+        (void)tr_fail(err, TR_E_CONFIG_VALUE, "%s: window.size must be a multiple of window.slide",
+                      tr_config_where(sink->config, "window.slide"));
+        return tr_hint(err, "For example size 10min and slide 1min.");
+    }
+    return TR_OK;
+}
+
+static enum tr_status shape_sink(struct reading *r, const char *section,
+                                 const struct tr_common_options *common,
+                                 struct tr_sink_config *sink, struct tr_error *err)
+{
+    sink->history_table = common->history_table;
+    sink->last_write_wins = common->write_mode == 1;
+    sink->version_column = common->version_column;
+    sink->window = common->window;
+    if (sink->window.groups_max == 0)
+        sink->window.groups_max = WINDOW_GROUPS_DEFAULT;
+    if (common->tables.count > 0 &&
+        tr_read_tables(r, tr_config_where(sink->config, "tables"), &common->tables, &sink->tables,
+                       err) != TR_OK)
+        return TR_FAIL;
+    const struct tr_node *route = tr_config_node(sink->config, "route");
+    if (route != NULL && tr_read_routes(r, tr_pool_printf(r->pool, "%s.route", section), route,
+                                        &sink->routes, &sink->route_count, err) != TR_OK)
+        return TR_FAIL;
+    sink->own_routes = route != NULL;
+    return check_window(sink, section, err);
 }
 
 static enum tr_status read_sink(struct reading *r, const char *section, const struct tr_node *node,
@@ -501,7 +549,25 @@ static enum tr_status read_sink(struct reading *r, const char *section, const st
         name_sink(r, &c, common.name, node, sink, err) != TR_OK ||
         resolve_changes(r, &common, sink, err) != TR_OK)
         return TR_FAIL;
-    r->file->sink_count++;
+    r->file->sink_count++; /* from here on its patterns are freed with the file */
+    return shape_sink(r, section, &common, sink, err);
+}
+
+/* After the sinks of the list, so that it has the last index. */
+static enum tr_status read_dead_letter(struct reading *r, const struct tr_node *node,
+                                       struct tr_error *err)
+{
+    if (node == NULL || tr_reading_is_empty(node))
+        return TR_OK;
+    size_t index = r->file->sink_count;
+    if (read_sink(r, "dead-letter", node, err) != TR_OK)
+        return TR_FAIL;
+    struct tr_sink_config *sink = &r->file->sinks[index];
+    sink->dead_letters = true;
+    if (sink->window.kind != TR_WINDOW_NONE || sink->last_write_wins || sink->history_table != NULL)
+        return tr_reading_fail(r, node, TR_E_CONFIG_VALUE,
+                               "dead-letter takes no window, write.mode or history-table",
+                               "Remove them: dead letters are written as they come.", err);
     return TR_OK;
 }
 
@@ -509,129 +575,42 @@ static enum tr_status read_sinks(struct reading *r, const struct tr_node *root,
                                  struct tr_error *err)
 {
     const struct tr_node *node = tr_tree_find(root, "sink");
-    if (node == NULL || is_empty(node))
-        return fail_node(
+    if (node == NULL || tr_reading_is_empty(node))
+        return tr_reading_fail(
             r, node != NULL ? node : root, TR_E_CONFIG_REQUIRED, "the key `sink` is required",
             "Add `sink: {type: sqlite, path: shop.db}`; `tailrace list` prints the types.", err);
     bool is_list = node->kind == TR_NODE_LIST;
     if (is_list && node->child_count > SINKS_MAX)
-        return fail_node(r, node, TR_E_CONFIG_LIMIT, "there are more than 64 sinks",
+        return tr_reading_fail(r, node, TR_E_CONFIG_LIMIT, "there are more than 64 sinks",
                          "Split the pipeline.", err);
-    r->file->sinks =
-        tr_pool_array(r->pool, is_list ? node->child_count : 1, sizeof *r->file->sinks);
+    r->file->sinks = tr_pool_array(r->pool, (is_list ? node->child_count : 1) + 1 /* dead-letter */,
+                                   sizeof *r->file->sinks);
     if (r->file->sinks == NULL)
-        return no_memory(err);
+        return tr_reading_no_memory(err);
     if (!is_list)
         return read_sink(r, "sink", node, err);
     size_t index = 0;
     for (const struct tr_node *item = node->first; item != NULL; item = item->next) {
         const char *section = tr_pool_printf(r->pool, "sink[%zu]", index++);
         if (section == NULL)
-            return no_memory(err);
+            return tr_reading_no_memory(err);
         if (read_sink(r, section, item, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
 }
 
-/* ---- routes --------------------------------------------------------------------------------- */
-
-/* sink-table has one to three parts, none empty; captures exist and are not mixed with a symbol. */
-static enum tr_status check_sink_table(const struct reading *r, const struct tr_node *place,
-                                       const struct tr_route_rule *rule, struct tr_error *err)
+/* Several sinks may write into one database: each has positions of its own there. A dead-letter sink that
+ * is added later does not rename those of the one that was there. */
+static enum tr_status name_positions(struct tr_pipeline_file *file, struct tr_pool *pool)
 {
-    unsigned parts = 1, captures = tr_table_pattern_captures(rule->source), highest = 0;
-    size_t part_len = 0,
-           symbol_len = rule->replace_symbol == NULL ? 0 : strlen(rule->replace_symbol);
-    bool empty = false, symbol = false;
-    char message[160];
-    for (const char *p = rule->sink_table; *p != '\0'; p++) {
-        if (symbol_len > 0 && strncmp(p, rule->replace_symbol, symbol_len) == 0) {
-            symbol = true;
-            p += symbol_len - 1;
-        } else if (*p == '.') {
-            empty = empty || part_len == 0;
-            parts++;
-            part_len = 0;
-            continue;
-        } else if (*p == '$' && p[1] >= '1' && p[1] <= '9' && (unsigned)(p[1] - '0') > highest) {
-            highest = (unsigned)(p[1] - '0');
-        }
-        part_len++;
-    }
-    if (empty || part_len == 0 || parts > 3)
-        return fail_node(
-            r, place, TR_E_ROUTE_TARGET,
-            "sink-table: expected table, schema.table or namespace.schema.table",
-            "A table's own name must not hold a dot here; parts left out are the source's.", err);
-    if (symbol && highest > 0)
-        return fail_node(r, place, TR_E_ROUTE_TARGET,
-                         "sink-table holds a capture ($1) and the replace-symbol",
-                         "Use one of the two.", err);
-    if (highest > captures) {
-        (void)snprintf(message, sizeof message,
-                       "sink-table refers to $%u, but source-table has %u capture%s", highest,
-                       captures, captures == 1 ? "" : "s");
-        return fail_node(r, place, TR_E_ROUTE_TARGET, message,
-                         "Put parentheses around the part of source-table that is meant: "
-                         "shop.(order|item)_\\.*",
-                         err);
-    }
-    return TR_OK;
-}
-
-static enum tr_status read_route(struct reading *r, const char *section, const struct tr_node *node,
-                                 struct tr_error *err)
-{
-    struct tr_config *config;
-    struct tr_route_rule *rule = &r->file->routes[r->file->route_count];
-    struct tr_binding binding = {.pool = r->pool,
-                                 .file = r->file->path,
-                                 .section = section,
-                                 .options = tr_route_options,
-                                 .options_size = sizeof(struct tr_route_options)};
-    if (tr_config_bind(&binding, node, &config, err) != TR_OK)
-        return TR_FAIL;
-    const struct tr_route_options *options = tr_config_values(config);
-    struct tr_string_list elements = {&options->source_table, 1};
-    struct tr_error inner;
-    *rule = (struct tr_route_rule){.source_text = options->source_table,
-                                   .sink_table = options->sink_table,
-                                   .replace_symbol = options->replace_symbol,
-                                   .description = options->description,
-                                   .where = tr_config_where(config, "source-table")};
-    if (rule->replace_symbol != NULL && rule->replace_symbol[0] == '\0')
-        rule->replace_symbol = NULL;
-    if (tr_table_pattern_compile(&elements, &rule->source, &inner) != TR_OK) {
-        (void)tr_fail(err, inner.code, "%s: %s", rule->where, inner.message);
-        return tr_hint(err, "%s", inner.hint);
-    }
-    r->file->route_count++; /* from here on the pattern is freed with the file */
-    return check_sink_table(r, tr_config_node(config, "sink-table"), rule, err);
-}
-
-static enum tr_status read_routes(struct reading *r, const struct tr_node *root,
-                                  struct tr_error *err)
-{
-    const struct tr_node *node = tr_tree_find(root, "route");
-    if (node == NULL || is_empty(node))
-        return TR_OK;
-    bool is_list = node->kind == TR_NODE_LIST;
-    if (is_list && node->child_count > ROUTES_MAX)
-        return fail_node(r, node, TR_E_CONFIG_LIMIT, "there are more than 10000 routes",
-                         "Use patterns with captures.", err);
-    r->file->routes =
-        tr_pool_array(r->pool, is_list ? node->child_count : 1, sizeof *r->file->routes);
-    if (r->file->routes == NULL)
-        return no_memory(err);
-    if (!is_list)
-        return read_route(r, "route", node, err);
-    size_t index = 0;
-    for (const struct tr_node *item = node->first; item != NULL; item = item->next) {
-        const char *section = tr_pool_printf(r->pool, "route[%zu]", index++);
-        if (section == NULL)
-            return no_memory(err);
-        if (read_route(r, section, item, err) != TR_OK)
+    size_t rows = file->sink_count - file->sinks[file->sink_count - 1].dead_letters;
+    for (size_t i = 0; i < file->sink_count; i++) {
+        struct tr_sink_config *sink = &file->sinks[i];
+        bool alone = rows == 1 && !sink->dead_letters;
+        sink->position_name = alone ? file->options.name
+                                    : tr_pool_printf(pool, "%s:%s", file->options.name, sink->name);
+        if (sink->position_name == NULL)
             return TR_FAIL;
     }
     return TR_OK;
@@ -648,8 +627,14 @@ static enum tr_status read_all(struct reading *r, const char *text, size_t len,
         tr_expand_tree(r->pool, root, r->file->path, err) != TR_OK ||
         read_pipeline(r, tr_tree_find(root, "pipeline"), err) != TR_OK ||
         read_source(r, root, err) != TR_OK || read_sinks(r, root, err) != TR_OK ||
-        read_routes(r, root, err) != TR_OK)
+        read_dead_letter(r, tr_tree_find(root, "dead-letter"), err) != TR_OK ||
+        tr_read_routes(r, "route", tr_tree_find(root, "route"), &r->file->routes,
+                       &r->file->route_count, err) != TR_OK ||
+        tr_read_transforms(r, tr_tree_find(root, "transform"), err) != TR_OK ||
+        tr_read_event_time(r, tr_tree_find(root, "event-time"), err) != TR_OK)
         return TR_FAIL;
+    if (name_positions(r->file, r->pool) != TR_OK)
+        return tr_reading_no_memory(err);
     struct tr_config_note *in_order = NULL;
     while (r->notes != NULL) {
         struct tr_config_note *note = r->notes;
@@ -671,13 +656,13 @@ enum tr_status tr_pipeline_file_parse(const char *text, size_t len, const char *
     if (file == NULL || pool == NULL) {
         free(file);
         free(pool);
-        return no_memory(err);
+        return tr_reading_no_memory(err);
     }
     tr_pool_init(pool);
     file->owner = pool;
     file->path = tr_pool_strdup(pool, name);
     struct reading r = {.pool = pool, .file = file, .sources = sources, .sinks = sinks};
-    enum tr_status status = file->path == NULL ? no_memory(err) : read_all(&r, text, len, err);
+    enum tr_status status = file->path == NULL ? tr_reading_no_memory(err) : read_all(&r, text, len, err);
     if (status == TR_OK)
         *out = file;
     else
@@ -719,7 +704,7 @@ enum tr_status tr_pipeline_file_load(const char *path, const struct tr_source_en
     }
     char *buf = malloc(TR_TREE_BYTES_MAX + 1);
     enum tr_status status =
-        buf == NULL ? no_memory(err) : read_descriptor(fd, name, buf, &len, err);
+        buf == NULL ? tr_reading_no_memory(err) : read_descriptor(fd, name, buf, &len, err);
     if (!is_stdin)
         (void)close(fd);
     if (status == TR_OK)
@@ -746,6 +731,13 @@ void tr_pipeline_file_free(struct tr_pipeline_file *file)
     struct tr_pool *pool = file->owner;
     for (size_t i = 0; i < file->route_count; i++)
         tr_table_pattern_free(file->routes[i].source);
+    for (size_t i = 0; i < file->transform_count; i++)
+        tr_table_pattern_free(file->transforms[i].source);
+    for (size_t i = 0; i < file->sink_count; i++) {
+        tr_table_pattern_free(file->sinks[i].tables);
+        for (size_t k = 0; k < file->sinks[i].route_count; k++)
+            tr_table_pattern_free(file->sinks[i].routes[k].source);
+    }
     tr_pool_free(pool);
     free(pool);
     free(file);

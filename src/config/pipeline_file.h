@@ -6,6 +6,7 @@
 #include "event/table_pattern.h"
 #include "registry.h"
 #include "tailrace/option.h"
+#include "transform/transform.h"
 
 enum tr_schema_behavior {
     TR_SCHEMA_EXCEPTION,
@@ -57,11 +58,42 @@ struct tr_route_rule {
     const char *description;
     const char *where;               /* "file:line:column" */
 };
+enum tr_window_kind { TR_WINDOW_NONE, TR_WINDOW_TUMBLING, TR_WINDOW_HOPPING, TR_WINDOW_SESSION };
+/* A sink's `window.*`: what it gets is not rows but their aggregates. Times are milliseconds. */
+struct tr_window_options {
+    int kind; /* enum tr_window_kind */
+    int64_t size_ms, slide_ms, gap_ms, offset_ms;
+    struct tr_string_list group_by;   /* "op", "LOWER(country) AS country" */
+    struct tr_string_list aggregates; /* "COUNT(*) AS events", "SUM(amount) AS total" */
+    const char *table;                /* the result's */
+    int64_t groups_max;
+};
+
+enum tr_late { TR_LATE_DEAD_LETTER, TR_LATE_DROP, TR_LATE_PROCESS };
+/* Bound from tr_event_time_option_table: key `event-time:`. */
+struct tr_event_time_options {
+    const char *column; /* NULL: the pipeline has no event time */
+    int64_t delay_ms, idle_ms;
+    int late;           /* enum tr_late */
+    const char *where;  /* of `column` */
+};
+extern const struct tr_option tr_event_time_option_table[];
+
 struct tr_sink_config {
     const struct tr_sink_ops *ops;
     struct tr_config *config;
     const char *name;
+    const char *position_name;       /* tr_context.position_name */
     unsigned include_changes;        /* enum tr_change_bits after include and exclude */
+    struct tr_table_pattern *tables; /* which tables it takes (IDs before routing); NULL: all */
+    struct tr_route_rule *routes;    /* its own, instead of the file's, when own_routes */
+    size_t route_count;
+    bool own_routes;
+    bool dead_letters;               /* the key `dead-letter`: takes those and nothing else */
+    bool last_write_wins;            /* write.mode */
+    const char *version_column;      /* NULL: the event-time column */
+    const char *history_table;       /* every change is also appended to this table; NULL: no */
+    struct tr_window_options window;
 };
 struct tr_config_note; /* an accepted option without effect: src/config/bind.h */
 struct tr_pipeline_file {
@@ -70,9 +102,12 @@ struct tr_pipeline_file {
     struct tr_config *source_config;
     const char *source_name;
     struct tr_sink_config *sinks;    /* at least one; `sink:` takes a mapping (or a list of them) */
-    size_t sink_count;
+    size_t sink_count;               /* the dead-letter sink, if any, is the last */
     struct tr_route_rule *routes;
     size_t route_count;
+    struct tr_transform_rule *transforms;
+    size_t transform_count;
+    struct tr_event_time_options event_time;
     struct tr_pipeline_options options;
     const char *title;               /* pipeline.name as written; options.name is made of it */
     const struct tr_config_note *notes; /* in the file's order; NULL at the end */

@@ -50,16 +50,16 @@ const struct tr_option tr_pipeline_option_table[] = {
          "to that of the first."},
     {.name = "local-time-zone",
      .type = TR_OPT_STRING,
-     .flags = TR_OPT_IGNORED | TR_OPT_ADVANCED,
-     .help = "Has no effect here: timestamps with a time zone are kept in UTC from source to sink, "
-             "and no transform reads the local time."},
+     .offset = AT(local_time_zone),
+     .help = "The zone that transforms mean where a time names none: an IANA name or +02:00. "
+             "Default: UTC. Timestamps with a time zone are kept in UTC from source to sink."},
     {.name = "execution.runtime-mode",
      .type = TR_OPT_ENUM,
      .offset = AT(runtime_mode),
      .default_text = "STREAMING",
      .values = runtime_modes,
      .help = "STREAMING follows the source's log for ever. BATCH copies the tables as they are and "
-             "ends; the source's scan.startup.mode must be snapshot."},
+             "ends; of a source of messages it reads what is there and ends."},
     {.name = "checkpoint.interval",
      .type = TR_OPT_DURATION,
      .offset = AT(checkpoint_interval_ms),
@@ -168,8 +168,7 @@ const struct tr_option tr_pipeline_option_table[] = {
     {.name = "transform.decimal.precision.mode",
      .type = TR_OPT_STRING,
      .flags = TR_OPT_IGNORED | TR_OPT_ADVANCED,
-     .help = "Has no effect here: there are no transforms in this version, and decimals pass "
-             "unchanged."},
+     .help = "Has no effect here: decimals are exact in transforms, and pass unchanged else."},
     {.name = NULL},
 };
 
@@ -190,6 +189,11 @@ static const char *const change_values[] = {"all",
                                             "rename.column",
                                             "truncate.table",
                                             NULL};
+
+static const char *const write_modes[] = {"arrival", "last-write-wins", NULL};
+static const char *const window_kinds[] = {"none", "tumbling", "hopping", "session", NULL};
+#define WINDOW_AT(field)                                                                           \
+    (offsetof(struct tr_common_options, window) + offsetof(struct tr_window_options, field))
 
 const struct tr_option tr_source_common_options[] = {
     {.name = "type",
@@ -228,6 +232,90 @@ const struct tr_option tr_sink_common_options[] = {
      .help =
          "Schema changes that this sink does not get. Default: drop.table and truncate.table when "
          "pipeline.schema.change.behavior is lenient, else none; [] for none."},
+    {.name = "tables",
+     .type = TR_OPT_LIST,
+     .offset = offsetof(struct tr_common_options, tables),
+     .help = "Which tables this sink takes, as table patterns, before routing. Default: all. Dead "
+             "letters go to the sink under `dead-letter` alone."},
+    {.name = "route",
+     .type = TR_OPT_LIST,
+     .help = "Routes of this sink, instead of the pipeline's: a list with the keys of a route."},
+    {.name = "write.mode",
+     .type = TR_OPT_ENUM,
+     .values = write_modes,
+     .offset = offsetof(struct tr_common_options, write_mode),
+     .default_text = "arrival",
+     .help = "arrival: changes are applied in the order in which they are read. last-write-wins: "
+             "within a key the row with the greatest write.version-column stays, whatever the "
+             "order, over restarts too; deletes count. Equal: the one read later."},
+    {.name = "write.version-column",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct tr_common_options, version_column),
+     .help = "The column that last-write-wins compares. Default: event-time.column."},
+    {.name = "history-table",
+     .type = TR_OPT_STRING,
+     .offset = offsetof(struct tr_common_options, history_table),
+     .help = "A table (table or schema.table) to which every change is also appended, next to the "
+             "current rows and in the same transaction: it has the same columns and no key. A "
+             "delete is appended with its last row."},
+    {.name = "window.type",
+     .type = TR_OPT_ENUM,
+     .values = window_kinds,
+     .offset = WINDOW_AT(kind),
+     .default_text = "none",
+     .help = "The sink gets counts and sums per window of event time instead of rows. tumbling: "
+             "windows of window.size, side by side. hopping: of window.size, one every "
+             "window.slide. session: ended by window.gap without an event."},
+    {.name = "window.size",
+     .type = TR_OPT_DURATION,
+     .offset = WINDOW_AT(size_ms),
+     .min = 1,
+     .max = 366 * DAY_MS,
+     .help = "Length of a tumbling or hopping window."},
+    {.name = "window.slide",
+     .type = TR_OPT_DURATION,
+     .offset = WINDOW_AT(slide_ms),
+     .min = 1,
+     .max = 366 * DAY_MS,
+     .help = "Distance between the starts of hopping windows; window.size is a multiple of it."},
+    {.name = "window.gap",
+     .type = TR_OPT_DURATION,
+     .offset = WINDOW_AT(gap_ms),
+     .min = 1,
+     .max = 366 * DAY_MS,
+     .help = "A session ends when this much event time passes without an event of its group."},
+    {.name = "window.offset",
+     .type = TR_OPT_DURATION,
+     .flags = TR_OPT_ADVANCED,
+     .offset = WINDOW_AT(offset_ms),
+     .min = 0,
+     .max = 366 * DAY_MS,
+     .help = "Shifts the windows' starts against 1970-01-01T00:00Z, for example 22h for days that "
+             "begin at 22:00 UTC."},
+    {.name = "window.group-by",
+     .type = TR_OPT_LIST,
+     .offset = WINDOW_AT(group_by),
+     .help = "Columns or expressions (LOWER(country) AS country) to group by."},
+    {.name = "window.aggregates",
+     .type = TR_OPT_LIST,
+     .offset = WINDOW_AT(aggregates),
+     .help = "COUNT(*), COUNT(x), SUM(x), MIN(x), MAX(x), AVG(x) of columns or expressions, each "
+             "AS a name: COUNT(*) AS events."},
+    {.name = "window.table",
+     .type = TR_OPT_STRING,
+     .offset = WINDOW_AT(table),
+     .help = "The result's table. Default: <table>_windows. Its key is window_start, window_end and "
+             "the group."},
+    {.name = "window.max-groups",
+     .type = TR_OPT_INT,
+     .flags = TR_OPT_ADVANCED,
+     .offset = WINDOW_AT(groups_max),
+     .default_text = "1000000",
+     .min = 1,
+     .max = 100000000,
+     .help = "Open groups over all windows (about 200 bytes each) before the pipeline stops with "
+             "WINDOW_LIMIT."},
     {.name = NULL},
 };
 
@@ -253,5 +341,93 @@ const struct tr_option tr_route_options[] = {
      .type = TR_OPT_STRING,
      .offset = offsetof(struct tr_route_options, description),
      .help = "A remark, for readers."},
+    {.name = NULL},
+};
+
+static const char *const converters[] = {"none", "SOFT_DELETE", NULL};
+#define TRANSFORM_AT(field) offsetof(struct tr_transform_options, field)
+
+const struct tr_option tr_transform_options[] = {
+    {.name = "source-table",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_REQUIRED,
+     .offset = TRANSFORM_AT(source_table),
+     .help = "Which source tables: a table pattern. The first rule that matches a table wins."},
+    {.name = "projection",
+     .type = TR_OPT_STRING,
+     .offset = TRANSFORM_AT(projection),
+     .help = "The result's columns, as after SELECT: id, LOWER(email) AS email. A leading * is "
+             "written \\*. Default: all columns."},
+    {.name = "filter",
+     .type = TR_OPT_STRING,
+     .offset = TRANSFORM_AT(filter),
+     .help = "A condition, as after WHERE; rows that do not meet it are left out."},
+    {.name = "primary-keys",
+     .type = TR_OPT_STRING,
+     .offset = TRANSFORM_AT(primary_keys),
+     .help = "The result's key: names of its columns, with commas. Default: the source's key."},
+    {.name = "partition-keys",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_IGNORED | TR_OPT_ADVANCED,
+     .offset = TRANSFORM_AT(partition_keys),
+     .help = "Has no effect here: it is for lake formats."},
+    {.name = "table-options",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_IGNORED | TR_OPT_ADVANCED,
+     .offset = TRANSFORM_AT(table_options),
+     .help = "Has no effect here: it is for lake formats."},
+    {.name = "table-options.delimiter",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_IGNORED | TR_OPT_ADVANCED,
+     .offset = TRANSFORM_AT(table_options_delimiter),
+     .help = "Has no effect here: it is for lake formats."},
+    {.name = "converter-after-transform",
+     .type = TR_OPT_ENUM,
+     .values = converters,
+     .default_text = "none",
+     .offset = TRANSFORM_AT(converter),
+     .help = "SOFT_DELETE: a delete keeps its row; name __data_event_type__ or __op__ in the "
+             "projection to see it."},
+    {.name = "description",
+     .type = TR_OPT_STRING,
+     .offset = TRANSFORM_AT(description),
+     .help = "A remark, for readers."},
+    {.name = NULL},
+};
+
+static const char *const late_values[] = {"dead-letter", "drop", "process", NULL};
+#define EVENT_TIME_AT(field) offsetof(struct tr_event_time_options, field)
+
+const struct tr_option tr_event_time_option_table[] = {
+    {.name = "column",
+     .type = TR_OPT_STRING,
+     .flags = TR_OPT_REQUIRED,
+     .offset = EVENT_TIME_AT(column),
+     .help = "The column with the time at which a thing happened: of the row after the transform, "
+             "else of the source's row. A timestamp, a date, ISO-8601 text, or milliseconds since "
+             "1970."},
+    {.name = "watermark-delay",
+     .type = TR_OPT_DURATION,
+     .offset = EVENT_TIME_AT(delay_ms),
+     .default_text = "5s",
+     .min = 0,
+     .max = 366 * DAY_MS,
+     .help = "How much later than the newest an event may come. The watermark is the smallest over "
+             "the partitions of (newest event time - delay); an event below it is late."},
+    {.name = "idle-timeout",
+     .type = TR_OPT_DURATION,
+     .offset = EVENT_TIME_AT(idle_ms),
+     .default_text = "30s",
+     .min = 0,
+     .max = DAY_MS,
+     .help = "A partition without messages for this long does not hold the watermark back, while "
+             "others go on. 0: it always does."},
+    {.name = "late",
+     .type = TR_OPT_ENUM,
+     .values = late_values,
+     .offset = EVENT_TIME_AT(late),
+     .help = "What becomes of a late event. dead-letter (the default when there is a dead-letter "
+             "sink): it goes there and nowhere else. drop: it is counted and left out. process (the "
+             "default otherwise): rows take it, windows that are closed do not."},
     {.name = NULL},
 };

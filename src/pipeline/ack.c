@@ -13,6 +13,7 @@ void tr_ack_record_free(struct tr_ack_record *record)
         free(record->marks[i].value);
     }
     free(record->marks);
+    (void)pthread_mutex_destroy(&record->lock);
     free(record);
 }
 
@@ -30,36 +31,40 @@ static struct tr_ack_mark *find(struct tr_ack_record *record, struct tr_slice ke
     return NULL;
 }
 
-static enum tr_status add(struct tr_ack_record *record, const struct tr_mark *mark,
-                          struct tr_error *err)
+static enum tr_status append(struct tr_ack_record *record, const struct tr_mark *mark,
+                             struct tr_error *err)
 {
-    char *value = strndup(mark->value.ptr == NULL ? "" : mark->value.ptr, mark->value.len);
-    if (value == NULL)
-        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a mark");
-    struct tr_ack_mark *slot = mark->key.len > 0 && mark->key.ptr[mark->key.len - 1] == '*'
-                                   ? NULL
-                                   : find(record, mark->key);
-    if (slot != NULL) {
-        free(slot->value);
-        slot->value = value;
-        return TR_OK;
-    }
     if (record->mark_count == record->mark_capacity) {
         uint32_t capacity = record->mark_capacity == 0 ? 4 : record->mark_capacity * 2;
         struct tr_ack_mark *marks = realloc(record->marks, capacity * sizeof *marks);
-        if (marks == NULL) {
-            free(value);
+        if (marks == NULL)
             return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");
-        }
         record->marks = marks;
         record->mark_capacity = capacity;
     }
+    char *value = strndup(mark->value.ptr == NULL ? "" : mark->value.ptr, mark->value.len);
     char *key = strndup(mark->key.ptr, mark->key.len);
-    if (key == NULL) {
+    if (key == NULL || value == NULL) {
+        free(key);
         free(value);
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a mark");
     }
     record->marks[record->mark_count++] = (struct tr_ack_mark){key, value};
+    return TR_OK;
+}
+
+static enum tr_status add(struct tr_ack_record *record, const struct tr_mark *mark,
+                          struct tr_error *err)
+{
+    bool is_prefix = mark->key.len > 0 && mark->key.ptr[mark->key.len - 1] == '*';
+    struct tr_ack_mark *slot = is_prefix ? NULL : find(record, mark->key);
+    if (slot == NULL)
+        return append(record, mark, err);
+    char *value = strndup(mark->value.ptr == NULL ? "" : mark->value.ptr, mark->value.len);
+    if (value == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a mark");
+    free(slot->value);
+    slot->value = value;
     return TR_OK;
 }
 
@@ -93,6 +98,7 @@ enum tr_status tr_ack_record_new(const struct tr_batch *batch, uint32_t branch_c
             if (record == NULL)
                 return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for an acknowledgement");
             atomic_init(&record->pending, branch_count);
+            (void)pthread_mutex_init(&record->lock, NULL);
             record->idle = true;
         }
         if (!(event->flags & TR_EV_IDLE)) {
@@ -117,6 +123,17 @@ enum tr_status tr_ack_record_new(const struct tr_batch *batch, uint32_t branch_c
 fail:
     tr_ack_record_free(record);
     return TR_FAIL;
+}
+
+enum tr_status tr_ack_record_add(struct tr_ack_record *record, const struct tr_mark *marks,
+                                 uint32_t mark_count, struct tr_error *err)
+{
+    enum tr_status status = TR_OK;
+    (void)pthread_mutex_lock(&record->lock); /* they may be many: appended, the last of a key counts */
+    for (uint32_t i = 0; i < mark_count && status == TR_OK; i++)
+        status = append(record, &marks[i], err);
+    (void)pthread_mutex_unlock(&record->lock);
+    return status;
 }
 
 void tr_ack_append(struct tr_ack_list *list, struct tr_ack_record *record)

@@ -19,6 +19,28 @@
 #define FINISH_MS 2000
 #define READER_END_MS 10000
 
+static enum tr_status cannot(const struct tr_sink_config *config, const char *what,
+                             const char *hint, struct tr_error *err)
+{
+    (void)tr_fail(err, TR_E_CAPABILITY, "sink %s (%s) cannot do %s", config->name,
+                  config->ops->name, what);
+    return tr_hint(err, "%s", hint);
+}
+
+/* With several processes no single one sees all of a window. */
+static enum tr_status check_sharing(const struct tr_engine *engine, struct tr_error *err)
+{
+    const struct tr_source_ops *ops = engine->file->source_ops;
+    if (ops->is_shared == NULL || !ops->is_shared(engine->source))
+        return TR_OK;
+    for (unsigned i = 0; i < engine->branch_count; i++) {
+        if (engine->branches[i].config->window.kind != TR_WINDOW_NONE)
+            return cannot(engine->branches[i].config, "windows in a pipeline of several processes",
+                          "set the source's scan.assignment to all, or count in the target", err);
+    }
+    return TR_OK;
+}
+
 static enum tr_status open_branches(struct tr_engine *engine, const struct tr_context *context,
                                     struct tr_error *err)
 {
@@ -32,59 +54,18 @@ static enum tr_status open_branches(struct tr_engine *engine, const struct tr_co
         branch->config = &file->sinks[i];
         branch->ops = file->sinks[i].ops;
         engine->branch_count++;
-        if (tr_router_new(file->routes, file->route_count, file->options.route_mode,
-                          &branch->router, err) != TR_OK)
+        const struct tr_sink_config *config = branch->config;
+        if (config->last_write_wins && !(branch->ops->caps & TR_CAP_LAST_WRITE_WINS))
+            return cannot(config, "write.mode last-write-wins",
+                          "sqlite and postgres sinks can; a compacted topic keeps what comes last",
+                          err);
+        if (tr_router_new(config->own_routes ? config->routes : file->routes,
+                          config->own_routes ? config->route_count : file->route_count,
+                          file->options.route_mode, &branch->router, err) != TR_OK)
             return TR_FAIL;
-        if (branch->ops->open(branch->config->config, context, &branch->sink, err) != TR_OK)
-            return TR_FAIL;
-    }
-    return TR_OK;
-}
-
-/* A sink that holds the position wins over the checkpoint: it is what the rows say. TR_END:
- * in this configuration the sink keeps no position. Several sinks share the checkpoint, which is
- * the frontier over all of them. */
-static enum tr_status recover(struct tr_engine *engine, struct tr_error *err)
-{
-    tr_state_clear(&engine->state);
-    enum tr_status status = tr_checkpoint_file_ops.load(engine->store, &engine->state, err);
-    if (status == TR_FAIL)
-        return status;
-    bool have_checkpoint = status == TR_OK && engine->state.count > 0;
-    for (unsigned i = 0; i < engine->branch_count; i++) {
-        struct tr_branch *branch = &engine->branches[i];
-        if (!(branch->ops->caps & TR_CAP_POSITION) || branch->ops->load_marks == NULL)
-            continue;
-        struct tr_state marks;
-        tr_state_init(&marks);
-        status = branch->ops->load_marks(branch->sink, &marks, err);
-        if (status == TR_OK && engine->branch_count > 1) {
-            /* it may be ahead of the frontier over all sinks, and would get rows twice */
-            status =
-                tr_fail(err, TR_E_CAPABILITY,
-                        "a %s sink that holds the position cannot share a pipeline with others",
-                        branch->ops->name);
-            (void)tr_hint(err, "give each such sink a pipeline file of its own, with its own "
-                               "pipeline.name");
-        }
-        if (status == TR_OK && tr_state_get(&marks, TR_MARK_RELOAD) != NULL) {
-            branch->reload = !have_checkpoint && marks.count == 1;
-            if (tr_state_set(&marks, TR_MARK_RELOAD, "", err) != TR_OK)
-                status = TR_FAIL;
-        }
-        if (status == TR_OK && marks.count == 0 && have_checkpoint) {
-            status = tr_fail(err, TR_E_POSITION_MISMATCH,
-                             "the checkpoint has a position, but the %s sink has none",
-                             branch->ops->name);
-            (void)tr_hint(err,
-                          "bring the target back as it was; or start over with a new copy: "
-                          "tailrace drop %s, then tailrace run %s",
-                          engine->file->path, engine->file->path);
-        }
-        if (status == TR_OK)
-            status = tr_state_copy(&engine->state, &marks, err);
-        tr_state_free(&marks);
-        if (status == TR_FAIL)
+        struct tr_context own = *context;
+        own.position_name = config->position_name;
+        if (branch->ops->open(config->config, &own, &branch->sink, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -95,23 +76,33 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     const struct tr_pipeline_file *file = engine->file;
     bool raw_rows = (file->source_ops->caps & TR_SRC_RAW_PGCOPY) != 0 &&
                     (file->options.schema_behavior == TR_SCHEMA_EVOLVE ||
-                     file->options.schema_behavior == TR_SCHEMA_EXCEPTION);
-    for (size_t i = 0; i < file->sink_count; i++)
-        raw_rows = raw_rows && (file->sinks[i].ops->caps & TR_CAP_RAW_PGCOPY) != 0 &&
-                   file->sinks[i].include_changes == TR_CHG_ALL;
+                     file->options.schema_behavior == TR_SCHEMA_EXCEPTION) &&
+                    file->transform_count == 0 && file->event_time.column == NULL;
+    bool has_dead_letters = file->sinks[file->sink_count - 1].dead_letters;
+    for (size_t i = 0; i < file->sink_count; i++) {
+        const struct tr_sink_config *sink = &file->sinks[i];
+        raw_rows = raw_rows && (sink->ops->caps & TR_CAP_RAW_PGCOPY) != 0 &&
+                   sink->include_changes == TR_CHG_ALL && sink->history_table == NULL &&
+                   !sink->last_write_wins;
+    }
     struct tr_context context = {.pipeline_name = file->options.name,
                                  .state_dir = engine->run_options->state_dir,
-                                 .raw_rows = raw_rows};
-    if (open_branches(engine, &context, err) != TR_OK)
-        return TR_FAIL;
-    if (recover(engine, err) != TR_OK)
-        return TR_FAIL;
+                                 .raw_rows = raw_rows,
+                                 .has_dead_letters = has_dead_letters,
+                                 .stored_marks = tr_engine_stored_marks,
+                                 .engine = engine};
     void *source = NULL;
     enum tr_status status = file->source_ops->open(file->source_config, &context, &source, err);
     (void)pthread_mutex_lock(&engine->source_lock);
     engine->source = source;
     (void)pthread_mutex_unlock(&engine->source_lock);
-    if (status != TR_OK || file->source_ops->start(source, &engine->state, err) != TR_OK)
+    if (status != TR_OK)
+        return TR_FAIL;
+    context.shared =
+        file->source_ops->is_shared != NULL && file->source_ops->is_shared(source);
+    if (open_branches(engine, &context, err) != TR_OK || check_sharing(engine, err) != TR_OK ||
+        tr_engine_recover(engine, err) != TR_OK ||
+        file->source_ops->start(source, &engine->state, err) != TR_OK)
         return TR_FAIL;
     unsigned batches = (unsigned)(file->options.buffer_memory_bytes / (int64_t)TR_BATCH_COST_BYTES);
     unsigned readers = file->source_ops->snapshot_readers(source);
@@ -125,12 +116,28 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
            "resumed=%s",
            file->source_ops->name, engine->branch_count, engine->pool.total,
            (size_t)engine->pool.total * TR_BATCH_COST_BYTES, engine->reader_count,
-           engine->state.count > 0 ? "true" : "false");
+           engine->resumed ? "true" : "false");
     for (unsigned i = 0; i < engine->branch_count; i++) {
         if (tr_writer_start(&engine->branches[i], err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
+}
+
+/* For the stage: late events that every sink has passed need no longer be known. */
+static enum tr_status publish_acked(struct tr_engine *engine, struct tr_error *err)
+{
+    if (engine->branch_count < 2 || engine->file->event_time.column == NULL)
+        return TR_OK;
+    enum tr_status status = TR_OK;
+    (void)pthread_mutex_lock(&engine->lock);
+    for (size_t i = tr_state_seek(&engine->state, TR_MARK_SPLIT);
+         status == TR_OK && tr_state_has_prefix(&engine->state, i, TR_MARK_SPLIT); i++)
+        status = tr_state_set(&engine->acked, engine->state.items[i].key,
+                              engine->state.items[i].value, err);
+    (void)pthread_mutex_unlock(&engine->lock);
+    atomic_fetch_add(&engine->acked_generation, 1);
+    return status;
 }
 
 static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
@@ -142,6 +149,8 @@ static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
                            &recv_ts_us, err) != TR_OK)
             return TR_FAIL;
     }
+    if (count > 0 && publish_acked(engine, err) != TR_OK)
+        return TR_FAIL;
     if (count > 0) {
         engine->state_dirty = true;
         engine->progressed = true;
@@ -206,8 +215,16 @@ static enum tr_status turn(struct tr_engine *engine, int64_t *report_us, struct 
         *err = engine->failure;
         return TR_FAIL;
     }
-    if (advance(engine, err) != TR_OK || tr_engine_checkpoint(engine, false, err) != TR_OK)
+    if (advance(engine, err) != TR_OK)
         return TR_FAIL;
+    bool first = !atomic_load(&engine->first_saved) && engine->state_dirty &&
+                 (engine->file->source_ops->caps & TR_SRC_SPLITS) != 0;
+    if (tr_engine_checkpoint(engine, first, err) != TR_OK)
+        return TR_FAIL;
+    if (first) { /* the reader waits for it */
+        atomic_store(&engine->first_saved, true);
+        tr_bell_ring(&engine->pool.bell);
+    }
     report(engine, report_us);
     if (atomic_load(&engine->stop_requests) > 0)
         return TR_END;
@@ -336,7 +353,9 @@ static enum tr_status snapshot_phase(struct tr_engine *engine, struct tr_error *
 
 static bool caught_up(struct tr_engine *engine)
 {
-    if (!engine->run_options->until_caught_up)
+    bool batch = engine->file->options.runtime_mode == RUNTIME_BATCH &&
+                 (engine->file->source_ops->caps & TR_SRC_SPLITS) != 0;
+    if (!engine->run_options->until_caught_up && !batch)
         return false;
     struct tr_source_progress progress = {0};
     engine->file->source_ops->progress(engine->source, &progress);
@@ -415,7 +434,8 @@ enum tr_status tr_engine_attempt(struct tr_engine *engine, struct tr_error *err)
     enum tr_status status = open_all(engine, err);
     if (status == TR_OK)
         status = snapshot_phase(engine, err);
-    if (status == TR_OK && engine->file->options.runtime_mode == RUNTIME_BATCH)
+    if (status == TR_OK && engine->file->options.runtime_mode == RUNTIME_BATCH &&
+        !(engine->file->source_ops->caps & TR_SRC_SPLITS))
         status = TR_END; /* what was asked for is copied */
     if (status == TR_OK)
         status = stream_phase(engine, err);

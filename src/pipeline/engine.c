@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "control/control.h"
 #include "pipeline/engine.h"
+#include "pipeline/window.h"
 
 /* exponential-delay goes on for ever once the pipeline has delivered something in this process. One
  * that never has is more likely misconfigured than unlucky: it gives up after this many attempts.
@@ -121,7 +122,10 @@ enum tr_status tr_engine_open(const struct tr_pipeline_file *file,
 {
     struct tr_metric *const metrics[] = {&tr_metric_events_read,    &tr_metric_bytes_read,
                                          &tr_metric_events_written, &tr_metric_checkpoints,
-                                         &tr_metric_restarts,       &tr_metric_errors};
+                                         &tr_metric_restarts,       &tr_metric_errors,
+                                         &tr_metric_dead_letters,   &tr_metric_late,
+                                         &tr_metric_late_dropped,   &tr_metric_windows_closed,
+                                         &tr_metric_windows_missed};
     for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++)
         tr_metric_register(metrics[i]);
     struct tr_engine *engine = calloc(1, sizeof *engine);
@@ -155,6 +159,9 @@ void tr_engine_close(struct tr_engine *engine)
     if (engine->store != NULL)
         tr_checkpoint_file_ops.close(engine->store);
     tr_state_free(&engine->state);
+    tr_state_free(&engine->acked);
+    for (unsigned i = 0; i < TR_BRANCHES_MAX; i++)
+        tr_state_free(&engine->fresh[i]);
     while (engine->stats != NULL) {
         struct tr_table_stats *stats = engine->stats;
         engine->stats = stats->next;

@@ -31,6 +31,7 @@
 #include "event/state.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/route.h"
+#include "pipeline/stage.h"
 #include "tailrace/checkpoint.h"
 
 #define TR_SNAPSHOT_READERS_MAX 16
@@ -43,6 +44,7 @@
 #define TR_BATCH_COST_BYTES (TR_BATCH_BYTES_TARGET + TR_BATCH_EVENTS_MAX * sizeof(struct tr_event))
 #define TR_TABLE_STATS_MAX 16384
 #define TR_TARGET_CACHE_SLOTS 1024
+#define TR_TARGETS_MAX (TR_ROUTE_TARGETS_MAX + 1) /* the last is the history table */
 
 enum tr_phase {
     TR_PHASE_STARTING,
@@ -74,6 +76,7 @@ struct tr_ack_mark {
 struct tr_ack_record {
     struct tr_ack_record *next; /* per reader, oldest first */
     _Atomic uint32_t pending;   /* branches that are not durable past it yet */
+    pthread_mutex_t lock;       /* guards the marks until it is done */
     uint32_t mark_count, mark_capacity;
     struct tr_ack_mark *marks;
     int64_t commit_ts_us; /* newest commit time in it, for lag */
@@ -88,12 +91,37 @@ struct tr_ack_list { /* one reader's records; the reader appends, the control th
 enum tr_status tr_ack_record_new(const struct tr_batch *batch, uint32_t branch_count,
                                  struct tr_ack_record **out, struct tr_error *err);
 void tr_ack_record_free(struct tr_ack_record *record);
+/* Adds marks that a branch made itself (windows), before the record is done. Any writer thread. */
+enum tr_status tr_ack_record_add(struct tr_ack_record *record, const struct tr_mark *marks,
+                                 uint32_t mark_count, struct tr_error *err);
 void tr_ack_append(struct tr_ack_list *list, struct tr_ack_record *record);
 /* Applies the marks of all finished records at the head; counts them. */
 enum tr_status tr_ack_advance(struct tr_ack_list *list, struct tr_state *state, unsigned *count,
                               int64_t *commit_ts_us, int64_t *recv_ts_us, struct tr_error *err);
 bool tr_ack_empty(struct tr_ack_list *list);
 void tr_ack_list_clear(struct tr_ack_list *list);
+
+/* ---- positions.c: several sinks, each at its own position ---- */
+struct tr_branch;
+/* What a sink holds already of a message source's splits, and must not get again. */
+struct tr_covered {
+    int64_t *until; /* by split index: positions below are there; -1 not looked up yet */
+    uint32_t count;
+    unsigned generation; /* of tr_engine.fresh_generation that `until` is made of */
+};
+/* Reads the checkpoint and every sink's marks; engine->state becomes where the source begins. */
+enum tr_status tr_engine_recover(struct tr_engine *engine, struct tr_error *err);
+/* What the stage has to know of the sinks' positions: TR_MARK_COVERED and friends. */
+enum tr_status tr_engine_stage_marks(struct tr_engine *engine, struct tr_state *marks,
+                                     struct tr_error *err);
+/* Writer thread: the branch's sink has this event already. */
+bool tr_branch_covers(struct tr_branch *branch, const struct tr_event *event);
+/* Writer thread: marks of a COMMIT that would take the sink's position back are replaced by what it
+ * holds. *marks stays as it is when there are none. */
+enum tr_status tr_branch_keep_position(struct tr_branch *branch, const struct tr_mark **marks,
+                                       uint32_t mark_count, struct tr_error *err);
+/* tr_context.stored_marks */
+enum tr_status tr_engine_stored_marks(void *engine, struct tr_state *marks, struct tr_error *err);
 
 /* ---- writer.c, targets.c ---- */
 struct tr_table_stats { /* per target table; lives as long as the engine */
@@ -106,16 +134,18 @@ struct tr_target {                /* what one source table version becomes in a 
     const uint16_t
         *source_columns; /* projection: index in the source table per column; NULL: all */
     struct tr_table_stats *stats;
+    bool history; /* rows are appended, whatever happened to them */
 };
 struct tr_target_entry {           /* cached by source table pointer */
     const struct tr_table *source; /* reference held */
     uint32_t target_count;
-    struct tr_target targets[TR_ROUTE_TARGETS_MAX];
+    struct tr_target targets[TR_TARGETS_MAX];
 };
 struct tr_pinned { /* a target whose schema must not follow (ignored or failed change) */
     struct tr_pinned *next;
     struct tr_table *table;
 };
+struct tr_window; /* window.h */
 struct tr_feed { /* which source tables feed a target ID */
     struct tr_feed *next;
     char *target_key, *source_key;
@@ -135,6 +165,11 @@ struct tr_branch {
     pthread_t thread;
     bool thread_started;
     bool reload; /* `tailrace drop` came before: empty the targets, then copy */
+    bool holds_position;   /* the sink keeps the marks; else the checkpoint is all there is */
+    struct tr_state marks; /* where this sink is: its own marks, else the checkpoint's */
+    struct tr_window *window; /* NULL: rows go on as rows */
+    struct tr_covered covered;
+    bool letters_made; /* the dead-letter table's CREATE was sent in this attempt */
     struct tr_ring rings[TR_READERS_MAX];
     struct tr_bell bell; /* rung when a ring got something, or a flush is asked for */
     /* the writer thread's own */
@@ -171,6 +206,8 @@ struct tr_reader {
     unsigned quota;       /* batches it may have out at once */
     _Atomic unsigned out; /* handed on and not yet back in the pool */
     struct tr_ack_list acks;
+    struct tr_stage stage;
+    bool stage_open;
 };
 struct tr_engine {
     const struct tr_pipeline_file *file;
@@ -186,8 +223,13 @@ struct tr_engine {
     struct tr_batch_pool pool;
     struct tr_bell bell;   /* the control thread's */
     struct tr_state state; /* merged marks of what is durable */
-    bool state_dirty;
+    bool state_dirty, resumed;
     int64_t checkpoint_last_us;
+    _Atomic bool first_saved; /* a message source's first positions are in a checkpoint */
+    struct tr_state acked;    /* guarded by lock: positions of splits, for the stage */
+    _Atomic unsigned acked_generation;
+    struct tr_state fresh[TR_BRANCHES_MAX]; /* guarded by lock: marks read again at a rebalance */
+    _Atomic unsigned fresh_generation;
     _Atomic int stop_requests; /* 1 drain, 2 at once */
     _Atomic bool abandon;      /* readers and writers leave as soon as they can */
     _Atomic bool stop_reading; /* readers end; writers drain */
@@ -207,12 +249,21 @@ struct tr_engine {
     int64_t started_us, attempt_started_us;
     unsigned restarts;
     _Atomic uint64_t events_read, bytes_read, checkpoints;
+    _Atomic int64_t watermark_us; /* 0: none */
     _Atomic int64_t lag_us, latency_us, checkpoint_us, last_event_us, commit_ts_us;
     pthread_mutex_t source_lock; /* progress() against close() */
 };
 
 void tr_engine_fail(struct tr_engine *engine, const struct tr_error *err); /* first one wins */
 bool tr_engine_failed(struct tr_engine *engine);
+
+/* writer.c: one event for the sink, numbered and counted */
+enum tr_status tr_branch_add(struct tr_branch *branch, const struct tr_event *event,
+                             const struct tr_target *target, struct tr_error *err);
+/* writer.c: hands on what is gathered, then the CREATE of a table that the branch itself makes (NULL:
+ * none) */
+enum tr_status tr_branch_make_table(struct tr_branch *branch, const struct tr_table *table,
+                                    struct tr_error *err);
 
 /* reader.c */
 void tr_reader_batch_done(struct tr_engine *engine, struct tr_batch *batch); /* last writer's */
@@ -234,6 +285,11 @@ enum tr_status tr_branch_pin(struct tr_branch *branch, const struct tr_table_id 
                              const struct tr_column *columns, uint16_t column_count,
                              struct tr_error *err);
 void tr_branch_unpin(struct tr_branch *branch, const struct tr_table_id *id);
+/* `source` as this branch's sink sees it under the target's ID: with its version column, or without a
+ * key for a history table. A new reference. */
+enum tr_status tr_branch_dress(const struct tr_branch *branch, const struct tr_table *source,
+                               const struct tr_table_id *id, bool history, struct tr_table **out,
+                               struct tr_error *err);
 /* reload.c: makes and empties every target of the captured tables, durably, before anything is
  * copied */
 enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err);

@@ -196,7 +196,7 @@ static enum tr_status settle_pin(struct tr_branch *branch, const struct narrowin
 }
 
 static enum tr_status alter(struct tr_branch *branch, const struct tr_event *event,
-                            const struct tr_table_id *id, struct tr_error *err)
+                            const struct tr_table_id *id, bool history, struct tr_error *err)
 {
     const struct tr_schema_change *change = event->change;
     enum tr_status status = TR_FAIL;
@@ -205,8 +205,8 @@ static enum tr_status alter(struct tr_branch *branch, const struct tr_event *eve
     struct narrowing narrowing = {0};
     if (change->item_count > ALTER_ITEMS_MAX)
         return tr_fail(err, TR_E_INTERNAL, "a schema change has %u items", change->item_count);
-    if (tr_table_with_id(change->before, *id, &before, err) != TR_OK ||
-        tr_table_with_id(event->table, *id, &after, err) != TR_OK)
+    if (tr_branch_dress(branch, change->before, id, history, &before, err) != TR_OK ||
+        tr_branch_dress(branch, event->table, id, history, &after, err) != TR_OK)
         goto cleanup;
     const struct tr_table *pinned = tr_branch_pinned(branch, id);
     known = tr_table_ref(pinned == NULL ? before : pinned);
@@ -226,9 +226,13 @@ static enum tr_status alter(struct tr_branch *branch, const struct tr_event *eve
     }
     memcpy(narrowing.columns, after->columns, after->column_count * sizeof(struct tr_column));
     memcpy(narrowing.target, known->columns, known->column_count * sizeof(struct tr_column));
-    for (uint32_t i = 0; i < change->item_count; i++)
+    for (uint32_t i = 0; i < change->item_count; i++) {
+        if (history && (change->items[i].kind == TR_ALTER_KEY ||
+                        change->items[i].kind == TR_ALTER_COLUMN_NULLABLE))
+            continue; /* it has no key, and every column takes NULL */
         narrow(&narrowing, change->items[i],
                (branch->config->include_changes & item_bit(change->items[i].kind)) != 0, lenient);
+    }
     struct tr_table spec;
     tr_table_spec(after, &spec);
     spec.columns = narrowing.columns;
@@ -307,7 +311,7 @@ static enum tr_status one_target(struct tr_branch *branch, const struct tr_event
             return refuse(branch, event, err);
         if (behavior == TR_SCHEMA_IGNORE)
             return leave_as_is(branch, change->before, &target->table->id, err);
-        return alter(branch, event, &target->table->id, err);
+        return alter(branch, event, &target->table->id, target->history, err);
     case TR_CHANGE_RENAME_TABLE:
         if (before == NULL || tr_table_id_equal(&before->id, &target->table->id))
             return TR_OK;
@@ -341,8 +345,8 @@ enum tr_status tr_branch_schema(struct tr_branch *branch, const struct tr_event 
         return TR_FAIL;
     /* applying may empty the cache of targets (a pin): hold what this loop uses */
     uint32_t target_count = entry->target_count;
-    struct tr_target targets[TR_ROUTE_TARGETS_MAX];
-    const struct tr_table *befores[TR_ROUTE_TARGETS_MAX] = {0};
+    struct tr_target targets[TR_TARGETS_MAX];
+    const struct tr_table *befores[TR_TARGETS_MAX] = {0};
     for (uint32_t i = 0; i < target_count; i++) {
         targets[i] = entry->targets[i];
         (void)tr_table_ref(targets[i].table);

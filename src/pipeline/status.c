@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/time_text.h"
 #include "pipeline/engine.h"
 
 const char *tr_phase_name(int phase)
@@ -61,6 +62,19 @@ static json_t *tables_json(struct tr_engine *engine)
     return tables;
 }
 
+static json_t *sinks_json(struct tr_engine *engine)
+{
+    json_t *sinks = json_array();
+    for (unsigned i = 0; i < engine->file->sink_count && i < TR_BRANCHES_MAX; i++) {
+        const struct tr_sink_config *config = &engine->file->sinks[i];
+        json_array_append_new(
+            sinks, json_pack("{s:s,s:s,s:b,s:I}", "name", config->name, "type", config->ops->name,
+                             "dead_letters", (int)config->dead_letters, "events_written",
+                             (json_int_t)atomic_load(&engine->branches[i].events_written)));
+    }
+    return sinks;
+}
+
 json_t *tr_engine_status_json(struct tr_engine *engine)
 {
     struct tr_source_progress progress;
@@ -102,6 +116,11 @@ json_t *tr_engine_status_json(struct tr_engine *engine)
                         engine->has_last_error ? error_json(&engine->last_error) : json_null());
     (void)pthread_mutex_unlock(&engine->lock);
     json_object_set_new(status, "tables", tables_json(engine));
+    json_object_set_new(status, "sinks", sinks_json(engine));
+    char time[TR_TIME_TEXT_BYTES];
+    int64_t watermark_us = atomic_load(&engine->watermark_us);
+    size_t len = watermark_us == 0 ? 0 : tr_time_text_format(watermark_us, time);
+    json_object_set_new(status, "watermark", len == 0 ? json_null() : json_stringn(time, len));
     return status;
 }
 
@@ -126,6 +145,9 @@ char *tr_engine_metrics_text(struct tr_engine *engine)
          (double)atomic_load(&engine->lag_us) / 1e6},
         {"tailrace_behind_bytes", "Log between the server's end and what is acknowledged.",
          (double)bytes_behind(&progress)},
+        {"tailrace_watermark_seconds",
+         "The event-time watermark, seconds since 1970-01-01 UTC; 0 without one.",
+         (double)atomic_load(&engine->watermark_us) / 1e6},
         {"tailrace_snapshot_rows", "Rows copied by the snapshot.", (double)progress.snapshot_rows},
         {"tailrace_up", "1 while rows can move.",
          atomic_load(&engine->phase) == TR_PHASE_SNAPSHOT ||

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event/dead_letter.h"
 #include "pipeline/engine.h"
 
 #define TARGET_ENTRIES_MAX 65536 /* versions seen before the cache is emptied and filled again */
@@ -211,21 +212,110 @@ cleanup:
     return status;
 }
 
+static enum tr_status no_version(const struct tr_branch *branch, const struct tr_table *source,
+                                 const char *column, bool no_key, struct tr_error *err)
+{
+    char name[300];
+    (void)tr_table_id_format(&source->id, name, sizeof name);
+    if (no_key) {
+        (void)tr_fail(err, TR_E_LAST_WRITE_WINS_TABLE,
+                      "sink %s writes last-write-wins, and table %s has no key",
+                      branch->config->name, name);
+        return tr_hint(err, "add a transform for it with primary-keys, or the source's "
+                            "primary-keys");
+    }
+    (void)tr_fail(err, TR_E_LAST_WRITE_WINS_TABLE,
+                  "sink %s writes last-write-wins by \"%s\", which table %s does not have",
+                  branch->config->name, column, name);
+    return tr_hint(err, "put it into the transform's projection, set write.version-column, or "
+                        "limit the sink with `tables`");
+}
+
+enum tr_status tr_branch_dress(const struct tr_branch *branch, const struct tr_table *source,
+                               const struct tr_table_id *id, bool history, struct tr_table **out,
+                               struct tr_error *err)
+{
+    const struct tr_sink_config *config = branch->config;
+    bool versioned = config->last_write_wins && !history && !config->dead_letters;
+    struct tr_column *columns = NULL;
+    struct tr_table spec;
+    if (!versioned && !history && tr_table_id_equal(&source->id, id)) {
+        *out = tr_table_ref(source);
+        return TR_OK;
+    }
+    tr_table_spec(source, &spec);
+    spec.id = *id;
+    if (versioned) {
+        const char *column = config->version_column != NULL
+                                 ? config->version_column
+                                 : branch->engine->file->event_time.column;
+        int at = tr_table_column(source, column);
+        if (at < 0 || source->key_count == 0)
+            return no_version(branch, source, column, source->key_count == 0, err);
+        spec.version_column = (uint16_t)(at + 1);
+    }
+    if (history) {
+        columns = calloc((size_t)source->column_count + 1, sizeof *columns);
+        if (columns == NULL)
+            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a history table");
+        for (uint16_t i = 0; i < source->column_count; i++) {
+            columns[i] = source->columns[i];
+            columns[i].key_index = 0;
+            columns[i].nullable = true; /* a delete may know the key alone */
+            columns[i].generated = columns[i].identity_always = columns[i].identity_by_default =
+                false;
+        }
+        spec.columns = columns;
+    }
+    enum tr_status status = tr_table_new(&spec, out, err);
+    free(columns);
+    return status;
+}
+
 static enum tr_status target_make(struct tr_branch *branch, const struct tr_table *source,
                                   const struct tr_table_id *id, struct tr_target *target,
                                   struct tr_error *err)
 {
-    if (tr_table_id_equal(&source->id, id)) {
-        target->table = tr_table_ref(source);
-    } else {
-        struct tr_table *table;
-        if (tr_table_with_id(source, *id, &table, err) != TR_OK)
-            return TR_FAIL;
-        target->table = table;
-    }
+    struct tr_table *table;
+    if (tr_branch_dress(branch, source, id, target->history, &table, err) != TR_OK)
+        return TR_FAIL;
+    target->table = table;
     target->stats = stats_for(branch->engine, &source->id, id);
     const struct tr_table *pinned = tr_branch_pinned(branch, id);
     return pinned == NULL ? TR_OK : project(source, pinned, target, err);
+}
+
+/* Dead letters go to their own sink and to no other. */
+static bool takes(const struct tr_branch *branch, const struct tr_table *source)
+{
+    const struct tr_table_pattern *tables = branch->config->tables;
+    if ((source == tr_dead_letter_table()) != branch->config->dead_letters)
+        return false;
+    if (branch->window != NULL)
+        return true; /* `tables` chose the rows that go into the window */
+    return tables == NULL || tr_table_pattern_match(tables, &source->id);
+}
+
+/* history-table is table or schema.table; the schema is the source's when it is left out. */
+static enum tr_status add_history(struct tr_branch *branch, const struct tr_table *source,
+                                  struct tr_target_entry *entry, struct tr_error *err)
+{
+    char text[ID_TEXT_BYTES];
+    struct tr_table_id id = source->id;
+    struct tr_target *target = &entry->targets[entry->target_count];
+    (void)snprintf(text, sizeof text, "%s", branch->config->history_table);
+    char *dot = strchr(text, '.');
+    id.table = text;
+    if (dot != NULL) {
+        *dot = '\0';
+        id.schema = text;
+        id.table = dot + 1;
+    }
+    if (feed_add(branch, &source->id, &id, true, err) != TR_OK)
+        return TR_FAIL;
+    target->history = true;
+    entry->target_count++;
+    return target_make(branch, source, &id, target, err);
 }
 
 enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table *source,
@@ -256,8 +346,9 @@ enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table
     if (entry == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a route");
     entry->source = tr_table_ref(source);
-    struct tr_route_result routed;
-    if (tr_router_apply(branch->router, &source->id, &routed, err) != TR_OK)
+    struct tr_route_result routed = {0};
+    if (takes(branch, source) &&
+        tr_router_apply(branch->router, &source->id, &routed, err) != TR_OK)
         goto fail;
     for (unsigned i = 0; i < routed.count; i++) {
         if (feed_add(branch, &source->id, &routed.ids[i], routed.matched, err) != TR_OK)
@@ -266,6 +357,9 @@ enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table
         if (target_make(branch, source, &routed.ids[i], &entry->targets[i], err) != TR_OK)
             goto fail;
     }
+    if (routed.count > 0 && branch->config->history_table != NULL &&
+        add_history(branch, source, entry, err) != TR_OK)
+        goto fail;
     branch->entries[branch->entry_count++] = entry;
     *out = branch->cache[slot] = entry;
     return TR_OK;

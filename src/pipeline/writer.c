@@ -9,7 +9,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/dead_letter.h"
 #include "pipeline/engine.h"
+#include "pipeline/window.h"
 
 #define IDLE_WAIT_MS 200
 #define DURABLE_WAIT_FIRST_MS 1
@@ -56,8 +58,33 @@ static const struct tr_cell *project_cells(struct tr_branch *branch, const struc
     return kept;
 }
 
-static enum tr_status add_event(struct tr_branch *branch, const struct tr_event *event,
-                                const struct tr_target *target, struct tr_error *err)
+/* A history row: what the row was, or of a delete what it had been; it only ever adds. */
+static enum tr_status as_history(struct tr_branch *branch, struct tr_event *event,
+                                 struct tr_error *err)
+{
+    const struct tr_cell *cells = event->after != NULL ? event->after : event->before;
+    uint16_t count = event->table->column_count;
+    struct tr_cell *kept = tr_arena_alloc(&branch->arena, ((size_t)count + 1) * sizeof *kept,
+                                          _Alignof(struct tr_cell));
+    if (kept == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a history row");
+    for (uint16_t i = 0; i < count; i++) {
+        kept[i] = cells[i];
+        if (kept[i].state == TR_CELL_UNCHANGED && event->before != NULL)
+            kept[i] = event->before[i];
+        if (kept[i].state != TR_CELL_TEXT && kept[i].state != TR_CELL_BINARY)
+            kept[i].state = TR_CELL_NULL; /* not known here */
+    }
+    event->op = TR_OP_CREATE;
+    event->before = NULL;
+    event->after = kept;
+    event->raw = (struct tr_slice){NULL, 0};
+    event->flags = 0;
+    return TR_OK;
+}
+
+enum tr_status tr_branch_add(struct tr_branch *branch, const struct tr_event *event,
+                             const struct tr_target *target, struct tr_error *err)
 {
     if (branch->scratch_count == branch->scratch_capacity &&
         scratch_reserve(branch, 1, err) != TR_OK)
@@ -74,7 +101,9 @@ static enum tr_status add_event(struct tr_branch *branch, const struct tr_event 
                 (event->after != NULL && copy->after == NULL))
                 return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a projected row");
         }
-        count(target->stats, (enum tr_op)event->op);
+        if (target->history && as_history(branch, copy, err) != TR_OK)
+            return TR_FAIL;
+        count(target->stats, (enum tr_op)copy->op);
     }
     copy->seq = branch->seq_next++;
     if (event->op == TR_OP_COMMIT)
@@ -113,24 +142,81 @@ static bool truncate_is_kept(const struct tr_branch *branch, const struct tr_eve
     return true;
 }
 
-static enum tr_status route_event(struct tr_branch *branch, const struct tr_event *event,
-                                  struct tr_error *err)
+enum tr_status tr_branch_make_table(struct tr_branch *branch, const struct tr_table *table,
+                                    struct tr_error *err)
 {
+    const struct tr_schema_change create = {.kind = TR_CHANGE_CREATE_TABLE};
+    const struct tr_event event = {.op = TR_OP_SCHEMA, .table = table, .change = &create};
+    if (write_scratch(branch, err) != TR_OK)
+        return TR_FAIL;
+    return table == NULL ? TR_OK : tr_branch_schema(branch, &event, err);
+}
+
+/* A boundary: windows close, and what this branch adds to the position goes with it. */
+static enum tr_status route_commit(struct tr_branch *branch, const struct tr_event *event,
+                                   struct tr_ack_record *record, struct tr_error *err)
+{
+    struct tr_event commit = *event;
+    if (tr_branch_keep_position(branch, &commit.marks, commit.mark_count, err) != TR_OK)
+        return TR_FAIL;
+    if (branch->window != NULL) {
+        const struct tr_mark *own;
+        uint32_t own_count;
+        if (tr_window_commit(branch->window, event, &own, &own_count, err) != TR_OK)
+            return TR_FAIL;
+        if (!branch->holds_position && record != NULL &&
+            tr_ack_record_add(record, own, own_count, err) != TR_OK)
+            return TR_FAIL;
+        if (own_count > 0) {
+            struct tr_mark *marks =
+                tr_arena_alloc(&branch->arena, (commit.mark_count + own_count) * sizeof *marks,
+                               _Alignof(struct tr_mark));
+            if (marks == NULL)
+                return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a position");
+            if (commit.mark_count > 0)
+                memcpy(marks, commit.marks, commit.mark_count * sizeof *marks);
+            memcpy(marks + commit.mark_count, own, own_count * sizeof *marks);
+            commit.marks = marks;
+            commit.mark_count += own_count;
+        }
+    }
+    return tr_branch_add(branch, &commit, NULL, err);
+}
+
+static enum tr_status route_event(struct tr_branch *branch, const struct tr_event *event,
+                                  struct tr_ack_record *record, struct tr_error *err)
+{
+    if (event->op == TR_OP_COMMIT)
+        return route_commit(branch, event, record, err);
     if (event->op == TR_OP_SCHEMA) {
+        if (branch->window != NULL)
+            return TR_OK; /* it sees the table with the row */
         if (write_scratch(branch, err) != TR_OK)
             return TR_FAIL;
         return tr_branch_schema(branch, event, err);
     }
     if (event->table == NULL)
-        return add_event(branch, event, NULL, err);
+        return branch->window != NULL || branch->config->dead_letters
+                   ? TR_OK
+                   : tr_branch_add(branch, event, NULL, err);
+    if (tr_branch_covers(branch, event))
+        return TR_OK;
+    if (branch->window != NULL)
+        return tr_window_row(branch->window, event, err);
+    if (!branch->letters_made && tr_is_dead_letter(event) && branch->config->dead_letters) {
+        branch->letters_made = true;
+        if (tr_branch_make_table(branch, event->table, err) != TR_OK)
+            return TR_FAIL;
+    }
     struct tr_target_entry *entry;
     if (tr_branch_targets(branch, event->table, &entry, err) != TR_OK)
         return TR_FAIL;
     for (uint32_t i = 0; i < entry->target_count; i++) {
         const struct tr_target *target = &entry->targets[i];
-        if (event->op == TR_OP_TRUNCATE && !truncate_is_kept(branch, event, target))
+        if (event->op == TR_OP_TRUNCATE &&
+            (target->history || !truncate_is_kept(branch, event, target)))
             continue;
-        if (add_event(branch, event, target, err) != TR_OK)
+        if (tr_branch_add(branch, event, target, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -164,7 +250,7 @@ static enum tr_status take_batch(struct tr_branch *branch, struct tr_batch *batc
     struct tr_ack_record *record = batch->owner;
     enum tr_status status = TR_OK;
     for (uint32_t i = 0; i < batch->event_count && status == TR_OK; i++)
-        status = route_event(branch, &batch->events[i], err);
+        status = route_event(branch, &batch->events[i], record, err);
     if (status == TR_OK)
         status = write_scratch(branch, err);
     branch->scratch_count = 0;
@@ -306,6 +392,9 @@ enum tr_status tr_writer_start(struct tr_branch *branch, struct tr_error *err)
         return TR_FAIL;
     if (branch->ops->writer_open(branch->sink, 0, &branch->writer, err) != TR_OK)
         return TR_FAIL;
+    if (branch->config->window.kind != TR_WINDOW_NONE &&
+        tr_window_open(branch, &branch->window, err) != TR_OK)
+        return TR_FAIL;
     if (branch->reload && tr_branch_reload(branch, err) != TR_OK)
         return TR_FAIL;
     if (pthread_create(&branch->thread, NULL, writer_main, branch) != 0)
@@ -340,6 +429,9 @@ void tr_branch_clear(struct tr_branch *branch)
         free(feed->target_key);
         free(feed);
     }
+    tr_window_close(branch->window);
+    tr_state_free(&branch->marks);
+    free(branch->covered.until);
     free(branch->entries);
     free(branch->pending);
     free(branch->scratch);

@@ -263,12 +263,27 @@ static void clear_flags(struct tr_event *event, unsigned flags)
 /* ---- changes ------------------------------------------------------------------------------------
  */
 
-/* The key of an update's both images, and the flags that follow from it. */
+/* Does the image hold the result's whole key? */
+static bool has_key(const struct tx_plan *plan, const struct tr_cell *cells)
+{
+    for (uint16_t k = 0; k < plan->result->key_count; k++) {
+        if (!has_value(&cells[plan->result->key_columns[k]]))
+            return false;
+    }
+    return true;
+}
+
+/* The key of an update's both images, and the flags that follow from it. A message whose before image
+ * is null or partial says that there was a row, not that its key was another one: the after image names
+ * it. A database's log leaves a before image out only when its own key stayed, which says nothing of
+ * another key. */
 static enum tr_status finish_update(struct work *work, const struct tx_plan *plan,
                                     struct tr_event *event, struct tr_cell *before,
                                     struct tr_cell *after)
 {
-    bool changed = false;
+    bool changed = false, is_message = event->message != NULL;
+    if (is_message && before != NULL && !has_key(plan, before))
+        before = NULL;
     for (uint16_t k = 0; k < plan->result->key_count; k++) {
         uint16_t column = plan->result->key_columns[k];
         if (after[column].state == TR_CELL_UNCHANGED && before != NULL &&
@@ -279,11 +294,11 @@ static enum tr_status finish_update(struct work *work, const struct tx_plan *pla
     if (check_key(work, plan, after, "after") != TR_OK ||
         (before != NULL && check_key(work, plan, before, "before") != TR_OK))
         return TR_FAIL;
-    if (before == NULL && !plan->key_of_source_key && plan->result->key_count > 0)
+    if (before == NULL && !is_message && !plan->key_of_source_key && plan->result->key_count > 0)
         return lacks_key(work, plan, 0, "before");
     if (before != NULL)
         keep_key_only(plan, event, before);
-    clear_flags(event, TR_EV_KEY_CHANGED);
+    clear_flags(event, TR_EV_KEY_CHANGED | (before == NULL ? TR_EV_BEFORE_KEY_ONLY : 0u));
     if (changed)
         event->flags |= TR_EV_KEY_CHANGED;
     event->before = before;

@@ -87,7 +87,8 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the file sink");
     sink->options = tr_config_values(config);
     sink->checking = context->checking;
-    sink->pipeline = strdup(context->pipeline_name);
+    sink->pipeline = strdup(context->position_name == NULL ? context->pipeline_name
+                                                          : context->position_name);
     tr_file_folder_init(&sink->folder, sink->options->path, sink->pipeline);
     if (sink->pipeline == NULL) {
         sink_close(sink);

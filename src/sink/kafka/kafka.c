@@ -58,13 +58,14 @@ static enum tr_status set_names(struct kafka_sink *sink, const struct tr_context
     const struct kafka_options *options = sink->options;
     const char *pipeline = context->pipeline_name == NULL ? "" : context->pipeline_name;
     sink->position_topic_given = options->position_topic != NULL;
-    sink->pipeline = strdup(pipeline);
+    const char *owner = context->position_name == NULL ? pipeline : context->position_name;
+    sink->pipeline = strdup(owner);
     sink->prefix = strdup(options->topic_prefix == NULL ? pipeline : options->topic_prefix);
     sink->transactional_id = options->transactional_id_prefix == NULL
-                                 ? joined("tailrace-", pipeline)
+                                 ? joined("tailrace-", owner)
                                  : joined(options->transactional_id_prefix, "-0");
     sink->position_topic = sink->position_topic_given ? strdup(options->position_topic)
-                                                      : position_topic_name(pipeline);
+                                                      : position_topic_name(owner);
     if (sink->pipeline == NULL || sink->prefix == NULL || sink->transactional_id == NULL ||
         sink->position_topic == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the Kafka sink");

@@ -82,7 +82,8 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     sink->sslmode_given = tr_config_given(config, "sslmode");
     sink->checking = context->checking;
     sink->shared = context->shared;
-    sink->pipeline_name = strdup(context->pipeline_name);
+    sink->pipeline_name = strdup(context->position_name == NULL ? context->pipeline_name
+                                                               : context->position_name);
     sink->position_table = options->position_table;
     sink->position_schema = options->position_schema != NULL ? options->position_schema
                             : options->schema != NULL        ? options->schema

@@ -256,7 +256,8 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     *self = sink;
     sink->options = tr_config_values(config);
     sink->checking = context->checking;
-    sink->pipeline = strdup(context->pipeline_name);
+    sink->pipeline = strdup(context->position_name == NULL ? context->pipeline_name
+                                                          : context->position_name);
     if (sink->pipeline == NULL)
         return tr_sqlite_no_memory(err);
     tr_metric_register(&tr_sqlite_metric_commits);
