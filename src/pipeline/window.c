@@ -921,9 +921,15 @@ static enum tr_status make_marks(struct tr_window *window, const struct tr_mark 
     window->dirty_count = 0;
     if (window->text.failed)
         return no_memory(err);
+    /* a batch may have several COMMITs, and all of it is handed to the sink at once */
+    char *text = tr_arena_alloc(&window->branch->arena, window->text.len + 1, 1);
+    if (text == NULL)
+        return no_memory(err);
+    if (window->text.len > 0)
+        memcpy(text, window->text.data, window->text.len);
     for (size_t i = 0; i < count; i++) {
-        window->marks[i].key.ptr = window->text.data + (uintptr_t)window->marks[i].key.ptr;
-        window->marks[i].value.ptr = window->text.data + (uintptr_t)window->marks[i].value.ptr;
+        window->marks[i].key.ptr = text + (uintptr_t)window->marks[i].key.ptr;
+        window->marks[i].value.ptr = text + (uintptr_t)window->marks[i].value.ptr;
     }
     *marks = window->marks;
     *mark_count = (uint32_t)count;

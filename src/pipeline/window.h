@@ -19,7 +19,8 @@ enum tr_status tr_window_open(struct tr_branch *branch, struct tr_window **out,
 enum tr_status tr_window_row(struct tr_window *window, const struct tr_event *event,
                              struct tr_error *err) TR_WARN_UNUSED;
 /* A COMMIT: gives the branch the results of windows that the watermark (event_time_us) has passed, and
- * the marks of what changed, valid until the next call. */
+ * the marks of what changed. The array is valid until the next call, what it points to as long as the
+ * branch's arena is not reset. */
 enum tr_status tr_window_commit(struct tr_window *window, const struct tr_event *commit,
                                 const struct tr_mark **marks, uint32_t *mark_count,
                                 struct tr_error *err) TR_WARN_UNUSED;
