@@ -1,8 +1,12 @@
 #include "pipeline/ranges.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Lists of several sinks are put together, and one may have been stored long before another. */
+#define PARSED_MAX ((size_t)16 * TR_RANGES_MAX)
 
 void tr_ranges_free(struct tr_ranges *ranges)
 {
@@ -30,29 +34,23 @@ bool tr_ranges_has(const struct tr_ranges *ranges, int64_t position)
     return at < ranges->count && ranges->items[at].first <= position;
 }
 
-enum tr_status tr_ranges_add(struct tr_ranges *ranges, int64_t position, struct tr_error *err)
+/* What touches or overlaps it becomes one with it. TR_AGAIN: it would be one more than `most`. */
+static enum tr_status add(struct tr_ranges *ranges, struct tr_range range, size_t most,
+                          struct tr_error *err)
 {
-    size_t at = seek(ranges, position);
+    size_t from = seek(ranges, range.first > INT64_MIN ? range.first - 1 : range.first), to = from;
     struct tr_range *items = ranges->items;
-    if (at < ranges->count && items[at].first <= position)
-        return TR_OK;
-    bool joins_left = at > 0 && items[at - 1].last == position - 1;
-    bool joins_right = at < ranges->count && items[at].first == position + 1;
-    if (joins_left && joins_right) {
-        items[at - 1].last = items[at].last;
-        memmove(items + at, items + at + 1, (ranges->count - at - 1) * sizeof *items);
-        ranges->count--;
-        return TR_OK;
-    }
-    if (joins_left) {
-        items[at - 1].last = position;
+    while (to < ranges->count && (range.last == INT64_MAX || items[to].first <= range.last + 1))
+        to++;
+    if (to > from) {
+        if (range.first < items[from].first)
+            items[from].first = range.first;
+        items[from].last = range.last > items[to - 1].last ? range.last : items[to - 1].last;
+        memmove(items + from + 1, items + to, (ranges->count - to) * sizeof *items);
+        ranges->count -= to - from - 1;
         return TR_OK;
     }
-    if (joins_right) {
-        items[at].first = position;
-        return TR_OK;
-    }
-    if (ranges->count == TR_RANGES_MAX)
+    if (ranges->count >= most)
         return TR_AGAIN;
     if (ranges->count == ranges->capacity) {
         size_t capacity = ranges->capacity == 0 ? 16 : ranges->capacity * 2;
@@ -62,10 +60,15 @@ enum tr_status tr_ranges_add(struct tr_ranges *ranges, int64_t position, struct 
         ranges->items = items;
         ranges->capacity = capacity;
     }
-    memmove(items + at + 1, items + at, (ranges->count - at) * sizeof *items);
-    items[at] = (struct tr_range){position, position};
+    memmove(items + from + 1, items + from, (ranges->count - from) * sizeof *items);
+    items[from] = range;
     ranges->count++;
     return TR_OK;
+}
+
+enum tr_status tr_ranges_add(struct tr_ranges *ranges, int64_t position, struct tr_error *err)
+{
+    return add(ranges, (struct tr_range){position, position}, TR_RANGES_MAX, err);
 }
 
 bool tr_ranges_trim(struct tr_ranges *ranges, int64_t position)
@@ -98,9 +101,10 @@ static bool read_number(const char **at, int64_t *value)
     char *end;
     if (**at < '0' || **at > '9')
         return false;
+    errno = 0;
     *value = strtoll(*at, &end, 10);
     *at = end;
-    return true;
+    return errno == 0;
 }
 
 enum tr_status tr_ranges_parse(struct tr_ranges *ranges, const char *text, struct tr_error *err)
@@ -114,17 +118,14 @@ enum tr_status tr_ranges_parse(struct tr_ranges *ranges, const char *text, struc
             at++;
             ok = read_number(&at, &range.last);
         }
-        if (!ok || range.last < range.first || range.last - range.first > INT32_MAX ||
-            (*at != '\0' && *at != ','))
+        if (!ok || range.last < range.first || (*at != '\0' && *at != ','))
             return tr_fail(err, TR_E_INTERNAL, "a stored list of late events is damaged");
         at += *at == ',';
-        for (int64_t position = range.first; position <= range.last; position++) {
-            enum tr_status status = tr_ranges_add(ranges, position, err);
-            if (status == TR_FAIL)
-                return TR_FAIL;
-            if (status == TR_AGAIN)
-                return tr_fail(err, TR_E_INTERNAL, "a stored list of late events is too long");
-        }
+        enum tr_status status = add(ranges, range, PARSED_MAX, err);
+        if (status == TR_FAIL)
+            return TR_FAIL;
+        if (status == TR_AGAIN)
+            return tr_fail(err, TR_E_INTERNAL, "a stored list of late events is too long");
     }
     return TR_OK;
 }
