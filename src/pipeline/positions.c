@@ -130,6 +130,26 @@ static enum tr_status merge_branch(struct tr_state *into, const struct tr_state 
     return status;
 }
 
+/* A sink that has positions, but none of a split, has nothing of it: the split was found when another
+ * sink was ahead. It is read from its beginning. A sink without any position is new and begins where the
+ * others are. */
+static enum tr_status unread_splits(struct tr_state *into, const struct tr_state *held,
+                                    struct tr_error *err)
+{
+    size_t i = tr_state_seek(into, TR_MARK_SPLIT);
+    if (!tr_state_has_prefix(held, tr_state_seek(held, TR_MARK_SPLIT), TR_MARK_SPLIT))
+        return TR_OK;
+    while (tr_state_has_prefix(into, i, TR_MARK_SPLIT)) {
+        char key[KEY_BYTES];
+        (void)snprintf(key, sizeof key, "%s", into->items[i].key);
+        if (tr_state_get(held, key) != NULL)
+            i++;
+        else if (tr_state_set(into, key, "", err) != TR_OK)
+            return TR_FAIL;
+    }
+    return TR_OK;
+}
+
 /* Several sinks of a message source. */
 static enum tr_status merge_all(struct tr_engine *engine, struct tr_error *err)
 {
@@ -148,6 +168,8 @@ static enum tr_status merge_all(struct tr_engine *engine, struct tr_error *err)
     for (unsigned i = 0; i < engine->branch_count && status == TR_OK; i++)
         status =
             merge_branch(&merged, &engine->branches[i].marks, i == furthest_index, err);
+    for (unsigned i = 0; i < engine->branch_count && status == TR_OK; i++)
+        status = unread_splits(&merged, &engine->branches[i].marks, err);
     if (status == TR_OK)
         status = tr_state_copy(&engine->state, &merged, err);
     tr_state_free(&merged);
@@ -345,6 +367,12 @@ enum tr_status tr_engine_stored_marks(void *arg, struct tr_state *marks, struct 
         }
         tr_state_free(&held);
     }
+    (void)pthread_mutex_lock(&engine->lock);
+    for (unsigned i = 0; i < engine->branch_count && status != TR_FAIL; i++) {
+        if (engine->branches[i].holds_position)
+            status = unread_splits(marks, &engine->fresh[i], err);
+    }
+    (void)pthread_mutex_unlock(&engine->lock);
     atomic_fetch_add(&engine->fresh_generation, 1);
     return status == TR_FAIL ? TR_FAIL : TR_OK;
 }
