@@ -186,6 +186,26 @@ static enum tr_status know_split(struct tr_stage *stage, const struct tr_event *
                               err);
 }
 
+/* Whether a message is late is known by its position: its rows are judged together, by the earliest. */
+static int64_t message_time(struct tr_stage *stage, const struct tr_batch *batch,
+                            const struct tr_event *event)
+{
+    const struct tr_event *end = batch->events + batch->event_count;
+    if (event->message == NULL)
+        return event->event_time_us;
+    if (event->message == stage->judged)
+        return stage->judged_us;
+    stage->judged = event->message;
+    stage->judged_us = event->event_time_us;
+    for (const struct tr_event *other = event + 1;
+         other < end && other->message == event->message; other++) {
+        if (is_row(other) && other->event_time_us > NO_COLUMN &&
+            other->event_time_us < stage->judged_us)
+            stage->judged_us = other->event_time_us;
+    }
+    return stage->judged_us;
+}
+
 /* What becomes of it: *keep false takes it out of the batch. */
 static enum tr_status judge(struct tr_stage *stage, struct tr_batch *batch, struct tr_event *event,
                             int64_t now_us, bool *keep, struct tr_error *err)
@@ -203,7 +223,8 @@ static enum tr_status judge(struct tr_stage *stage, struct tr_batch *batch, stru
     int64_t position = event->message == NULL ? 0 : event->message->position;
     int64_t next = event->message == NULL ? 0 : event->message->next;
     enum tr_status status = tr_watermark_event(&stage->watermark, index, position, next,
-                                               event->event_time_us, now_us, &late, err);
+                                               message_time(stage, batch, event), now_us, &late,
+                                               err);
     if (status != TR_OK || !late)
         return status;
     tr_metric_add(&tr_metric_late, 1);
@@ -216,11 +237,25 @@ static enum tr_status judge(struct tr_stage *stage, struct tr_batch *batch, stru
     return TR_OK;
 }
 
+/* Splits whose last messages were never judged are not behind any more either. */
+static void read_positions(struct tr_stage *stage, const struct tr_event *commit)
+{
+    size_t prefix = strlen(TR_MARK_SPLIT);
+    for (uint32_t i = 0; i < commit->mark_count && tr_watermark_replays(&stage->watermark); i++) {
+        struct tr_slice key = commit->marks[i].key, value = commit->marks[i].value;
+        if (key.len > prefix && memcmp(key.ptr, TR_MARK_SPLIT, prefix) == 0 && value.len > 0)
+            tr_watermark_read(&stage->watermark,
+                              (struct tr_slice){key.ptr + prefix, key.len - prefix},
+                              strtoll(value.ptr, NULL, 10));
+    }
+}
+
 /* A COMMIT carries the watermark's marks, and the watermark itself in event_time_us. */
 static enum tr_status stamp(struct tr_stage *stage, struct tr_batch *batch, struct tr_event *commit,
                             struct tr_error *err)
 {
     uint32_t extra, most = tr_watermark_marks_max(&stage->watermark);
+    read_positions(stage, commit);
     if (most > stage->marks_capacity) {
         struct tr_mark *marks = realloc(stage->marks, most * sizeof *marks);
         if (marks == NULL)
@@ -305,9 +340,13 @@ enum tr_status tr_stage_batch(struct tr_stage *stage, struct tr_batch *batch, ui
                               struct tr_error *err)
 {
     bool timed = has_event_time(stage);
-    if (*at == 0) {
-        if (timed && stage->is_stream && know_splits(stage, tr_clock_mono_us(), err) != TR_OK)
+    if (!stage->is_prepared) {
+        int64_t now_us = tr_clock_mono_us();
+        if (timed && stage->is_stream && know_splits(stage, now_us, err) != TR_OK)
             return TR_FAIL;
+        /* also while others keep the reader busy: an idle split is not waited for */
+        if (timed && stage->is_stream && !tr_watermark_replays(&stage->watermark))
+            tr_watermark_tick(&stage->watermark, now_us);
         if (timed)
             read_times(stage, batch, true);
         if (stage->transform != NULL &&
@@ -318,9 +357,13 @@ enum tr_status tr_stage_batch(struct tr_stage *stage, struct tr_batch *batch, ui
             read_times(stage, batch, false);
     }
     if (timed) {
+        if (*at == 0)
+            stage->judged = NULL; /* another batch's may have been at the same address */
+        stage->is_prepared = true; /* TR_AGAIN may come before the first is judged */
         enum tr_status status = judge_from(stage, batch, at, err);
         if (status != TR_OK)
             return status;
+        stage->is_prepared = false;
     }
     count_letters(stage, batch);
     return TR_OK;

@@ -22,7 +22,9 @@ struct tr_stage {
     } times[TR_STAGE_TABLES_MAX];
     struct tr_mark *marks;
     uint32_t marks_capacity;
-    int64_t processing_us;
+    const struct tr_message *judged; /* the message judged last, and its time */
+    int64_t judged_us;
+    bool is_prepared; /* the batch was transformed, and its judging has begun */
 };
 
 enum tr_status tr_stage_open(struct tr_stage *stage, const struct tr_pipeline_file *file,

@@ -67,7 +67,12 @@ enum tr_status tr_watermark_split(struct tr_watermark *watermark, uint32_t index
 {
     char key[KEY_BYTES];
     if (index < watermark->split_count && watermark->splits[index].name != NULL) {
-        watermark->splits[index].gone = false;
+        struct tr_watermark_split *known = &watermark->splits[index];
+        if (!known->gone)
+            return TR_OK;
+        known->gone = false; /* it came back */
+        known->heard_mono_us = now_us;
+        watermark->behind += known->next < known->covered;
         return TR_OK;
     }
     if (reserve(watermark, index, err) != TR_OK)
@@ -93,8 +98,11 @@ enum tr_status tr_watermark_split(struct tr_watermark *watermark, uint32_t index
 
 void tr_watermark_split_gone(struct tr_watermark *watermark, uint32_t index)
 {
-    if (index < watermark->split_count)
-        watermark->splits[index].gone = true;
+    if (index >= watermark->split_count || watermark->splits[index].gone)
+        return;
+    struct tr_watermark_split *split = &watermark->splits[index];
+    split->gone = true; /* and is not waited for */
+    watermark->behind -= split->next < split->covered;
 }
 
 static void raise_to(struct tr_watermark *watermark, int64_t lowest_us)
@@ -139,8 +147,18 @@ static void move_on(struct tr_watermark *watermark, struct tr_watermark_split *s
     bool was_behind = split->next < split->covered;
     if (next > split->next)
         split->next = next;
-    if (was_behind && split->next >= split->covered)
+    if (was_behind && !split->gone && split->next >= split->covered)
         watermark->behind--;
+}
+
+void tr_watermark_read(struct tr_watermark *watermark, struct tr_slice name, int64_t next)
+{
+    for (uint32_t i = 0; i < watermark->split_count && watermark->behind > 0; i++) {
+        struct tr_watermark_split *split = &watermark->splits[i];
+        if (split->name != NULL && strlen(split->name) == name.len &&
+            memcmp(split->name, name.ptr, name.len) == 0)
+            move_on(watermark, split, next);
+    }
 }
 
 enum tr_status tr_watermark_event(struct tr_watermark *watermark, uint32_t index, int64_t position,

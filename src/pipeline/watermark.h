@@ -42,7 +42,7 @@ struct tr_watermark {
     struct tr_state start;
     struct tr_watermark_split *splits; /* by split index */
     uint32_t split_count, split_capacity;
-    uint32_t behind; /* splits whose next < covered */
+    uint32_t behind; /* splits that are not gone and whose next < covered */
     struct tr_outbuf text;
 };
 
@@ -56,11 +56,15 @@ enum tr_status tr_watermark_split(struct tr_watermark *watermark, uint32_t index
                                   int64_t now_us, struct tr_error *err) TR_WARN_UNUSED;
 /* The split is another process's now, or ended: it holds nothing back. */
 void tr_watermark_split_gone(struct tr_watermark *watermark, uint32_t index);
-/* Judges an event of a known split. *late: it is late; then it moves nothing. TR_AGAIN: there are more
+/* Judges an event of a known split. *late: it is late; then it moves nothing. Decisions are known by
+ * position: for every row of a message the time given is that of the earliest. TR_AGAIN: there are more
  * late events outstanding than can be kept: wait until some are acknowledged, and ask again. */
 enum tr_status tr_watermark_event(struct tr_watermark *watermark, uint32_t index, int64_t position,
                                   int64_t next, int64_t time_us, int64_t now_us, bool *late,
                                   struct tr_error *err) TR_WARN_UNUSED;
+/* A COMMIT says that the split was read up to `next`: what was left out on the way (malformed, filtered)
+ * was never judged. */
+void tr_watermark_read(struct tr_watermark *watermark, struct tr_slice name, int64_t next);
 /* Leaves idle splits out; the watermark may rise. now_us: monotonic. */
 void tr_watermark_tick(struct tr_watermark *watermark, int64_t now_us);
 /* Events below this position of the split are done for every sink. */
