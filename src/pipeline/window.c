@@ -309,17 +309,17 @@ void tr_window_close(struct tr_window *window)
 {
     if (window == NULL)
         return;
+    sweep(window); /* a group that is gone is in the dirty list alone, if anywhere */
+    for (size_t i = 0; i < window->dirty_count; i++) {
+        if (window->dirty[i]->is_gone)
+            tr_window_group_free(window->dirty[i], sum_count(window));
+    }
     for (size_t i = 0; i < window->slot_count; i++) {
         while (window->slots[i] != NULL) {
             struct tr_window_group *group = window->slots[i];
             window->slots[i] = group->next;
-            if (!group->is_gone || !group->is_dirty) /* else it is freed below */
-                tr_window_group_free(group, sum_count(window));
+            tr_window_group_free(group, sum_count(window));
         }
-    }
-    for (size_t i = 0; i < window->dirty_count; i++) {
-        if (window->dirty[i]->is_gone)
-            tr_window_group_free(window->dirty[i], sum_count(window));
     }
     for (unsigned i = 0; i < PLANS_MAX; i++)
         plan_free(&window->plans[i]);
@@ -909,8 +909,15 @@ static enum tr_status make_marks(struct tr_window *window, const struct tr_mark 
     size_t count = 0;
     tr_outbuf_clear(&window->text);
     enum tr_status status = own_marks(window, &count, err);
-    for (size_t i = 0; i < window->dirty_count && status == TR_OK; i++)
-        status = group_mark(window, window->dirty[i], &count, err);
+    /* what goes comes first: a session that took in a stored one may have got its name */
+    for (size_t i = 0; i < window->dirty_count && status == TR_OK; i++) {
+        if (window->dirty[i]->is_gone)
+            status = group_mark(window, window->dirty[i], &count, err);
+    }
+    for (size_t i = 0; i < window->dirty_count && status == TR_OK; i++) {
+        if (!window->dirty[i]->is_gone)
+            status = group_mark(window, window->dirty[i], &count, err);
+    }
     if (status != TR_OK)
         return status;
     for (size_t i = 0; i < window->dirty_count; i++) {
