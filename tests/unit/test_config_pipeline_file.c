@@ -174,8 +174,8 @@ static void test_flink_cdc_all_keys(void **state)
         assert_int_equal(strncmp(note->where, "shop.yaml:", 10), 0);
         assert_true(strlen(note->message) > 10);
     }
-    assert_int_equal(notes, 8); /* five of pipeline, its name, two of source */
-    assert_string_equal(file->notes->key, "pipeline.local-time-zone");
+    assert_int_equal(notes, 7); /* four of pipeline, its name, two of source */
+    assert_string_equal(file->options.local_time_zone, "UTC");
     tr_pipeline_file_free(file);
 }
 
@@ -304,9 +304,10 @@ static void test_top_level_errors(void **state)
                  "p.yaml:2:1: unknown key \"sinks\"", "Did you mean \"sink\"?");
     expect_error(SOURCE SINK "routes: []\n", TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:1: ", "\"route\"");
     expect_error(SOURCE SINK "qqq: []\n", TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:1: ", "Known here");
-    expect_error(SOURCE SINK "transform: [{source-table: a, projection: b}]\n",
-                 TR_E_CONFIG_UNSUPPORTED, "p.yaml:3:1: `transform` is not in this version",
-                 "Flink");
+    expect_error(SOURCE SINK "transform: [{projection: b}]\n", TR_E_CONFIG_REQUIRED,
+                 "p.yaml:3:13: transform[0].source-table is required", "");
+    expect_error(SOURCE SINK "event-time: {column: a, late: dead-letter}\n", TR_E_CONFIG_REQUIRED,
+                 "p.yaml:3:31: late is dead-letter, and there is no `dead-letter`", "dead-letter: {");
     expect_error(SOURCE SINK "pipeline:\n  user-defined-function: [{name: f, classpath: c}]\n",
                  TR_E_CONFIG_UNSUPPORTED, "p.yaml:4:3: `user-defined-function` runs only in Flink",
                  "Flink");
