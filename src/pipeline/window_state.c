@@ -272,8 +272,11 @@ static enum tr_status add_decimal(struct tr_accumulator *sum, __int128 digits, i
         sum->sum *= 10;
         sum->scale++;
     }
-    sum->sum += digits; /* both are below 10^38, an __int128 holds 1.7 × 10^38 */
-    return sum->sum >= limit || sum->sum <= -limit ? overflow(err) : TR_OK;
+    __int128 total; /* both are below 10^38, and an __int128 holds only 1.7 × 10^38 */
+    if (__builtin_add_overflow(sum->sum, digits, &total) || total >= limit || total <= -limit)
+        return overflow(err);
+    sum->sum = total;
+    return TR_OK;
 }
 
 static double read_float(struct tr_slice text)
@@ -301,6 +304,8 @@ static int compare(enum tr_type type, struct tr_slice a, struct tr_slice b)
     }
     if (is_integer(type) || is_decimal(type) || is_float(type)) {
         double x = read_float(a), y = read_float(b);
+        if (isnan(x) || isnan(y)) /* the greatest, or the order of rows would decide */
+            return (isnan(x) != 0) - (isnan(y) != 0);
         return x < y ? -1 : x > y;
     }
     size_t len = a.len < b.len ? a.len : b.len;
@@ -403,6 +408,14 @@ static size_t print_float(double value, char *buf)
     return (size_t)snprintf(buf, NUMBER_BYTES, "%.17g", value);
 }
 
+/* A column may have become a float within the window: both sums count. */
+static double float_total(const struct tr_accumulator *sum)
+{
+    char buf[NUMBER_BYTES];
+    buf[print_decimal(sum->sum, sum->scale, buf)] = '\0';
+    return sum->float_sum + strtod(buf, NULL);
+}
+
 enum tr_status tr_accumulator_cell(const struct tr_accumulator *sum, enum tr_aggregate_kind kind,
                                    enum tr_type type, struct tr_arena *arena, struct tr_cell *cell,
                                    struct tr_error *err)
@@ -421,15 +434,12 @@ enum tr_status tr_accumulator_cell(const struct tr_accumulator *sum, enum tr_agg
     case TR_AGG_SUM:
         if (is_integer(type) && (sum->sum > INT64_MAX || sum->sum < INT64_MIN))
             return overflow(err);
-        len = is_float(type) ? print_float(sum->float_sum, buf)
+        len = is_float(type) ? print_float(float_total(sum), buf)
                              : print_decimal(sum->sum, sum->scale, buf);
         break;
-    case TR_AGG_AVG: {
-        buf[print_decimal(sum->sum, sum->scale, buf)] = '\0';
-        double total = sum->float_sum + strtod(buf, NULL); /* one of the two is 0 */
-        len = print_float(total / (double)sum->count, buf);
+    case TR_AGG_AVG:
+        len = print_float(float_total(sum) / (double)sum->count, buf);
         break;
-    }
     case TR_AGG_MIN:
     case TR_AGG_MAX:
         text = sum->text;
