@@ -40,6 +40,7 @@ struct reading_of {
 struct plan {
     const struct tr_table *table; /* reference held; NULL: free */
     struct reading_of reads[TR_WINDOW_COLUMNS_MAX];
+    enum tr_type types[TR_WINDOW_COLUMNS_MAX]; /* of the values that are read */
 };
 
 struct tr_window {
@@ -48,8 +49,6 @@ struct tr_window {
     int64_t size_us, slide_us, gap_us, offset_us;
     struct tr_window_item items[TR_WINDOW_COLUMNS_MAX]; /* group-by, then aggregates */
     unsigned group_count, item_count;
-    enum tr_type types[TR_WINDOW_COLUMNS_MAX]; /* of the values that are read */
-    bool has_types;
     struct plan plans[PLANS_MAX];
     struct tr_table *result; /* as the branch names it before routing; NULL before the first row */
     char *source_name;       /* whose rows it is made of, when window.table is not given */
@@ -93,7 +92,7 @@ static bool same_key(const struct tr_window_group *group, uint64_t hash, const c
                      size_t key_len)
 {
     return group->hash == hash && !group->is_gone && group->key_len == key_len &&
-           memcmp(group->key, key, key_len) == 0;
+           (key_len == 0 || memcmp(group->key, key, key_len) == 0);
 }
 
 static enum tr_status grow_slots(struct tr_window *window, struct tr_error *err)
@@ -166,7 +165,8 @@ static enum tr_status new_group(struct tr_window *window, int64_t start_us, int6
         free(group);
         return no_memory(err);
     }
-    memcpy(group->key, window->key.data, window->key.len);
+    if (window->key.len > 0)
+        memcpy(group->key, window->key.data, window->key.len);
     group->key_len = (uint32_t)window->key.len;
     group->start_us = start_us;
     group->end_us = end_us;
@@ -215,13 +215,35 @@ static void make_prefix(struct tr_window *window)
                        (uint64_t)XXH3_64bits(name, strlen(name)));
 }
 
+/* A key holds one length and value per column of group-by, and nothing else. */
+static enum tr_status check_key(const struct tr_window *window, const struct tr_window_group *group,
+                                struct tr_error *err)
+{
+    size_t at = 0;
+    unsigned values = 0;
+    for (uint32_t len; values < window->group_count && group->key_len - at >= sizeof len; values++) {
+        memcpy(&len, group->key + at, sizeof len);
+        at += sizeof len;
+        if (len > group->key_len - at)
+            break;
+        at += len;
+    }
+    if (values == window->group_count && at == group->key_len)
+        return TR_OK;
+    return tr_fail(err, TR_E_WINDOW_STATE, "the stored state of a window of sink %s is damaged",
+                   window->branch->config->name);
+}
+
 static enum tr_status restore_item(struct tr_window *window, const char *name, const char *value,
                                    struct tr_error *err)
 {
     if (strcmp(name, "table") == 0) {
         if (tr_table_decode(value, &window->result, err) != TR_OK)
             return TR_FAIL;
-        if (window->result->column_count != window->item_count + 2) {
+        bool same = window->result->column_count == window->item_count + 2;
+        for (unsigned i = 0; same && i < window->item_count; i++)
+            same = strcmp(window->result->columns[2 + i].name, window->items[i].name) == 0;
+        if (!same) {
             (void)tr_fail(err, TR_E_WINDOW_STATE, "window.* of sink %s was changed",
                           window->branch->config->name);
             return tr_hint(err, "give the sink another name, or start over with `tailrace drop`");
@@ -237,7 +259,9 @@ static enum tr_status restore_item(struct tr_window *window, const char *name, c
     struct tr_window_group *group;
     if (tr_window_group_parse(value, sum_count(window), &group, err) != TR_OK)
         return TR_FAIL;
-    enum tr_status status = insert(window, group, err);
+    enum tr_status status = check_key(window, group, err);
+    if (status == TR_OK)
+        status = insert(window, group, err);
     if (status != TR_OK)
         tr_window_group_free(group, sum_count(window));
     return status;
@@ -488,14 +512,13 @@ static enum tr_status make_plan(struct tr_window *window, const struct tr_table 
             plan_free(plan);
             return TR_FAIL;
         }
-        window->types[i] = window->items[i].text[0] == '\0' ? TR_T_INT64 : values[i].type;
+        plan->types[i] = window->items[i].text[0] == '\0' ? TR_T_INT64 : values[i].type;
     }
     if (make_result(window, table, values, &result, err) != TR_OK) {
         plan_free(plan);
         return TR_FAIL;
     }
     plan->table = tr_table_ref(table);
-    window->has_types = true;
     if (!same_shape(window->result, result))
         return follow_result(window, result, err);
     tr_table_unref(result);
@@ -536,7 +559,7 @@ static enum tr_status read_group(struct tr_window *window, struct plan *plan,
             return TR_FAIL;
         bool known = cell.state == TR_CELL_TEXT || cell.state == TR_CELL_BINARY;
         uint32_t len = known ? cell.len : 0;
-        if (!known && window->types[i] != TR_T_STRING) {
+        if (!known && plan->types[i] != TR_T_STRING) {
             (void)tr_fail(err, TR_E_WINDOW_GROUP_NULL,
                           "sink %s groups by %s, which is NULL in a row of %s",
                           window->branch->config->name, window->items[i].name,
@@ -565,7 +588,7 @@ static enum tr_status add_row(struct tr_window *window, struct plan *plan,
             return TR_FAIL;
         if (cell.state != TR_CELL_TEXT && cell.state != TR_CELL_BINARY)
             continue;
-        if (tr_accumulate(sum, window->items[i].kind, window->types[i],
+        if (tr_accumulate(sum, window->items[i].kind, plan->types[i],
                           (struct tr_slice){cell.ptr, cell.len}, err) != TR_OK)
             return TR_FAIL;
     }
@@ -621,13 +644,14 @@ static enum tr_status row_fixed(struct tr_window *window, struct plan *plan,
 }
 
 /* b becomes part of a, and goes. */
-static enum tr_status join_sessions(struct tr_window *window, struct tr_window_group *a,
-                                    struct tr_window_group *b, struct tr_error *err)
+static enum tr_status join_sessions(struct tr_window *window, const struct plan *plan,
+                                    struct tr_window_group *a, struct tr_window_group *b,
+                                    struct tr_error *err)
 {
     for (unsigned i = 0; i < sum_count(window); i++) {
         unsigned item = window->group_count + i;
         if (tr_accumulator_join(&a->sums[i], &b->sums[i], window->items[item].kind,
-                                window->types[item], err) != TR_OK)
+                                plan->types[item], err) != TR_OK)
             return TR_FAIL;
     }
     if (b->start_us < a->start_us)
@@ -655,7 +679,7 @@ static enum tr_status row_session(struct tr_window *window, struct plan *plan,
             mine = group;
             continue;
         }
-        if (join_sessions(window, mine, group, err) != TR_OK)
+        if (join_sessions(window, plan, mine, group, err) != TR_OK)
             return TR_FAIL;
         joined = true;
     }
@@ -745,10 +769,9 @@ static enum tr_status result_cells(struct tr_window *window, const struct tr_win
         key += sizeof len + len;
     }
     for (unsigned i = window->group_count; i < window->item_count; i++) {
-        enum tr_type type = window->has_types ? window->types[i]
-                                              : window->result->columns[2 + i].type;
-        if (tr_accumulator_cell(&group->sums[i - window->group_count], window->items[i].kind, type,
-                                arena, &cells[2 + i], err) != TR_OK)
+        if (tr_accumulator_cell(&group->sums[i - window->group_count], window->items[i].kind,
+                                window->result->columns[2 + i].type, arena, &cells[2 + i],
+                                err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -949,7 +972,7 @@ enum tr_status tr_window_commit(struct tr_window *window, const struct tr_event 
 {
     int64_t watermark_us = commit->event_time_us;
     bool end = (commit->flags & TR_EV_END_OF_INPUT) != 0;
-    if (watermark_us != TR_TIME_NONE && watermark_us != 0 && watermark_us > window->closed_us) {
+    if (watermark_us != TR_TIME_NONE && watermark_us > window->closed_us) {
         /* windows that end at the watermark are complete: an event below it would be late */
         if (window->next_end_us <= watermark_us) {
             if (close_until(window, watermark_us, watermark_us, commit, err) != TR_OK)
