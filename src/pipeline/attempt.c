@@ -124,7 +124,31 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     return TR_OK;
 }
 
-/* For the stage: late events that every sink has passed need no longer be known. */
+static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
+{
+    unsigned count = 0;
+    int64_t commit_ts_us = 0, recv_ts_us = 0;
+    for (unsigned i = 0; i < TR_READERS_MAX; i++) {
+        if (tr_ack_advance(&engine->readers[i].acks, &engine->state, &count, &commit_ts_us,
+                           &recv_ts_us, err) != TR_OK)
+            return TR_FAIL;
+    }
+    if (count > 0) {
+        engine->state_dirty = true;
+        engine->progressed = true;
+        int64_t now_us = tr_clock_wall_us();
+        if (commit_ts_us != 0) {
+            atomic_store(&engine->commit_ts_us, commit_ts_us);
+            atomic_store(&engine->lag_us, now_us > commit_ts_us ? now_us - commit_ts_us : 0);
+        }
+        if (recv_ts_us != 0)
+            atomic_store(&engine->latency_us, now_us > recv_ts_us ? now_us - recv_ts_us : 0);
+    }
+    return TR_OK;
+}
+
+/* For the stage: late events below a saved checkpoint need no longer be known. Not sooner: a sink without
+ * a position of its own begins at the checkpoint again. */
 static enum tr_status publish_acked(struct tr_engine *engine, struct tr_error *err)
 {
     if (engine->branch_count < 2 || engine->file->event_time.column == NULL)
@@ -138,31 +162,6 @@ static enum tr_status publish_acked(struct tr_engine *engine, struct tr_error *e
     (void)pthread_mutex_unlock(&engine->lock);
     atomic_fetch_add(&engine->acked_generation, 1);
     return status;
-}
-
-static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
-{
-    unsigned count = 0;
-    int64_t commit_ts_us = 0, recv_ts_us = 0;
-    for (unsigned i = 0; i < TR_READERS_MAX; i++) {
-        if (tr_ack_advance(&engine->readers[i].acks, &engine->state, &count, &commit_ts_us,
-                           &recv_ts_us, err) != TR_OK)
-            return TR_FAIL;
-    }
-    if (count > 0 && publish_acked(engine, err) != TR_OK)
-        return TR_FAIL;
-    if (count > 0) {
-        engine->state_dirty = true;
-        engine->progressed = true;
-        int64_t now_us = tr_clock_wall_us();
-        if (commit_ts_us != 0) {
-            atomic_store(&engine->commit_ts_us, commit_ts_us);
-            atomic_store(&engine->lag_us, now_us > commit_ts_us ? now_us - commit_ts_us : 0);
-        }
-        if (recv_ts_us != 0)
-            atomic_store(&engine->latency_us, now_us > recv_ts_us ? now_us - recv_ts_us : 0);
-    }
-    return TR_OK;
 }
 
 enum tr_status tr_engine_checkpoint(struct tr_engine *engine, bool now, struct tr_error *err)
@@ -190,7 +189,7 @@ enum tr_status tr_engine_checkpoint(struct tr_engine *engine, bool now, struct t
     atomic_store(&engine->checkpoint_us, tr_clock_wall_us());
     (void)TR_FAILPOINT("engine.after_checkpoint");
     engine->file->source_ops->acknowledge(engine->source, &engine->state);
-    return TR_OK;
+    return publish_acked(engine, err);
 }
 
 static void report(struct tr_engine *engine, int64_t *last_us)
