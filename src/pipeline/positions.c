@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "event/dead_letter.h"
 #include "pipeline/engine.h"
 
 #define KEY_BYTES (TR_MARK_KEY_BYTES_MAX + 1)
@@ -31,7 +32,7 @@ static bool was_there(const struct tr_engine *engine, const struct tr_branch *br
     char key[KEY_BYTES];
     size_t first = tr_state_seek(&engine->state, MARK_SINK);
     if (!tr_state_has_prefix(&engine->state, first, MARK_SINK))
-        return true; /* saved before sinks were recorded */
+        return branch->index == 0; /* it was alone: they are recorded when there are several */
     (void)snprintf(key, sizeof key, "%s%s", MARK_SINK, branch->config->name);
     return tr_state_get(&engine->state, key) != NULL;
 }
@@ -195,6 +196,7 @@ enum tr_status tr_engine_recover(struct tr_engine *engine, struct tr_error *err)
 {
     bool splits = (engine->file->source_ops->caps & TR_SRC_SPLITS) != 0;
     tr_state_clear(&engine->state);
+    (void)tr_dead_letter_table(); /* made before the threads that ask for it */
     enum tr_status status = tr_checkpoint_file_ops.load(engine->store, &engine->state, err);
     if (status == TR_FAIL)
         return status;
