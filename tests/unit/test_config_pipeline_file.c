@@ -175,7 +175,8 @@ static void test_flink_cdc_all_keys(void **state)
         assert_true(strlen(note->message) > 10);
     }
     assert_int_equal(notes, 7); /* four of pipeline, its name, two of source */
-    assert_string_equal(file->options.local_time_zone, "UTC");
+    assert_string_equal(file->notes->key, "pipeline.schema-operator.rpc-timeout");
+    assert_string_equal(file->options.local_time_zone, "UTC"); /* transforms see it */
     tr_pipeline_file_free(file);
 }
 
@@ -304,10 +305,6 @@ static void test_top_level_errors(void **state)
                  "p.yaml:2:1: unknown key \"sinks\"", "Did you mean \"sink\"?");
     expect_error(SOURCE SINK "routes: []\n", TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:1: ", "\"route\"");
     expect_error(SOURCE SINK "qqq: []\n", TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:1: ", "Known here");
-    expect_error(SOURCE SINK "transform: [{projection: b}]\n", TR_E_CONFIG_REQUIRED,
-                 "p.yaml:3:13: transform[0].source-table is required", "");
-    expect_error(SOURCE SINK "event-time: {column: a, late: dead-letter}\n", TR_E_CONFIG_REQUIRED,
-                 "p.yaml:3:31: late is dead-letter, and there is no `dead-letter`", "dead-letter: {");
     expect_error(SOURCE SINK "pipeline:\n  user-defined-function: [{name: f, classpath: c}]\n",
                  TR_E_CONFIG_UNSUPPORTED, "p.yaml:4:3: `user-defined-function` runs only in Flink",
                  "Flink");
@@ -316,6 +313,235 @@ static void test_top_level_errors(void **state)
     expect_error(SOURCE SINK "pipeline: 3\n", TR_E_CONFIG_VALUE,
                  "p.yaml:3:11: pipeline: expected a mapping of options, found a value", "");
     tr_pipeline_file_free(parse(SOURCE SINK "transform: []\nroute:\npipeline:\n"));
+}
+
+static void test_transforms(void **state)
+{
+    (void)state;
+    struct tr_pipeline_file *file =
+        parse(SOURCE SINK "transform:\n"
+                          "  - source-table: app.users_\\.*\n"
+                          "    projection: \\*, LOWER(email) AS email\n"
+                          "    filter: age >= 18\n"
+                          "    primary-keys: id, at\n"
+                          "    converter-after-transform: SOFT_DELETE\n"
+                          "    partition-keys: day\n"
+                          "    description: grown-ups\n"
+                          "  - {source-table: app.b}\n");
+    assert_int_equal(file->transform_count, 2);
+    const struct tr_transform_rule *rule = &file->transforms[0];
+    assert_string_equal(rule->source_text, "app.users_\\.*");
+    assert_true(tr_table_pattern_match(rule->source, &(struct tr_table_id){"", "app", "users_1"}));
+    assert_false(tr_table_pattern_match(rule->source, &(struct tr_table_id){"", "app", "b"}));
+    assert_string_equal(rule->projection, "\\*, LOWER(email) AS email");
+    assert_string_equal(rule->filter, "age >= 18");
+    assert_string_equal(rule->primary_keys, "id, at");
+    assert_true(rule->soft_delete);
+    assert_int_equal(rule->projection_line, 5);
+    assert_int_equal(rule->projection_column, 17);
+    assert_int_equal(rule->filter_line, 6);
+    assert_int_equal(rule->keys_line, 7);
+    assert_non_null(file->notes); /* partition-keys has no effect */
+    assert_false(file->transforms[1].soft_delete);
+    assert_null(file->transforms[1].projection);
+    assert_null(file->transforms[1].filter);
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK "transform: {source-table: a.b, filter: x}\n");
+    assert_int_equal(file->transform_count, 1);
+    tr_pipeline_file_free(file);
+    expect_error(SOURCE SINK "transform: [{projection: a}]\n", TR_E_CONFIG_REQUIRED,
+                 "p.yaml:3:13: transform[0].source-table is required", "pattern");
+    expect_error(SOURCE SINK "transform: [{source-table: a}, {source-table: a, projektion: b}]\n",
+                 TR_E_CONFIG_UNKNOWN_KEY,
+                 "p.yaml:3:50: unknown key \"projektion\" in transform[1]", "projection");
+    expect_error(SOURCE SINK "transform: [{source-table: 'a.(b'}]\n", TR_E_CONFIG_PATTERN,
+                 "p.yaml:3:28: table pattern", "");
+    expect_error(SOURCE SINK
+                 "transform: [{source-table: a, converter-after-transform: HARD_DELETE}]\n",
+                 TR_E_CONFIG_VALUE, "p.yaml:3:58: ", "");
+    expect_error(SOURCE SINK "transform: [x]\n", TR_E_CONFIG_VALUE,
+                 "p.yaml:3:13: transform[0]: expected a mapping", "");
+}
+
+#define LETTERS "dead-letter: {type: null}\n"
+
+static void test_event_time(void **state)
+{
+    (void)state;
+    struct tr_pipeline_file *file = parse(SOURCE SINK);
+    assert_null(file->event_time.column);
+    assert_false(file->sinks[0].dead_letters);
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK "event-time: {column: at}\n");
+    assert_string_equal(file->event_time.column, "at");
+    assert_string_equal(file->event_time.where, "shop.yaml:3:22");
+    assert_int_equal(file->event_time.delay_ms, 5000);
+    assert_int_equal(file->event_time.idle_ms, 30000);
+    assert_int_equal(file->event_time.late, TR_LATE_PROCESS); /* there is nowhere to send it */
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK LETTERS "event-time: {column: at, watermark-delay: 0s, "
+                                     "idle-timeout: 1 min}\n");
+    assert_int_equal(file->event_time.late, TR_LATE_DEAD_LETTER);
+    assert_int_equal(file->event_time.delay_ms, 0);
+    assert_int_equal(file->event_time.idle_ms, 60000);
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK LETTERS "event-time: {column: at, late: drop}\n");
+    assert_int_equal(file->event_time.late, TR_LATE_DROP);
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK LETTERS "event-time:\n");
+    assert_null(file->event_time.column);
+    tr_pipeline_file_free(file);
+    expect_error(SOURCE SINK "event-time: {watermark-delay: 5s}\n", TR_E_CONFIG_REQUIRED,
+                 "p.yaml:3:13: event-time.column is required", "");
+    expect_error(SOURCE SINK "event-time: {column: at, late: dead-letter}\n",
+                 TR_E_CONFIG_REQUIRED, "p.yaml:3:32: late is dead-letter", "dead-letter: {type");
+    expect_error(SOURCE SINK "event-time: {column: at, watermark-delay: -1s}\n",
+                 TR_E_CONFIG_VALUE, "p.yaml:3:43: event-time.watermark-delay: ", "");
+    expect_error(SOURCE SINK "event-time: {column: at, lateness: drop}\n",
+                 TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:26: unknown key \"lateness\"", "late");
+    expect_error(SOURCE SINK "event-time: at\n", TR_E_CONFIG_VALUE,
+                 "p.yaml:3:13: event-time: expected a mapping", "");
+}
+
+static void test_dead_letter(void **state)
+{
+    (void)state;
+    struct tr_pipeline_file *file =
+        parse(SOURCE "dead-letter: {type: kafka, topic: dead}\n"
+                     "sink: [{type: kafka}, {type: null}]\n");
+    assert_int_equal(file->sink_count, 3);
+    assert_true(file->sinks[2].dead_letters); /* the last, wherever it stands in the file */
+    assert_false(file->sinks[0].dead_letters || file->sinks[1].dead_letters);
+    assert_string_equal(file->sinks[2].name, "kafka-2");
+    assert_string_equal(((const struct fake_sink *)tr_config_values(file->sinks[2].config))->topic,
+                        "dead");
+    tr_pipeline_file_free(file);
+    file = parse(SOURCE SINK "dead-letter:\n");
+    assert_int_equal(file->sink_count, 1);
+    tr_pipeline_file_free(file);
+    expect_error(SOURCE SINK "dead-letter: {topic: x}\n", TR_E_CONFIG_REQUIRED,
+                 "p.yaml:3:14: dead-letter.type is required", "");
+    expect_error(SOURCE SINK "dead-letter: {type: kafka, name: kafka}\n", TR_E_CONFIG_VALUE,
+                 "p.yaml:3:14: two sinks have the same name", "");
+    expect_error(SOURCE SINK "dead-letter: {type: kafka, topi: x}\n", TR_E_CONFIG_UNKNOWN_KEY,
+                 "p.yaml:3:28: unknown key \"topi\" in dead-letter", "topic");
+    expect_error(SOURCE SINK "dead-letter: {type: kafka, history-table: x}\n", TR_E_CONFIG_VALUE,
+                 "p.yaml:3:14: dead-letter takes no window", "");
+    expect_error(SOURCE SINK "dead-letter: {type: kafka, write.mode: last-write-wins}\n",
+                 TR_E_CONFIG_VALUE, "p.yaml:3:14: dead-letter takes no window", "");
+    expect_error(SOURCE SINK "dead-letters: {type: kafka}\n", TR_E_CONFIG_UNKNOWN_KEY,
+                 "p.yaml:3:1: unknown key \"dead-letters\"", "\"dead-letter\"");
+}
+
+static void test_sink_keys(void **state)
+{
+    (void)state;
+    struct tr_pipeline_file *file = parse(
+        SOURCE "sink:\n"
+               "  - type: kafka\n"
+               "    tables: [app.a, app.b_\\.*]\n"
+               "    history-table: log.all\n"
+               "    write.mode: last-write-wins\n"
+               "    write.version-column: ver\n"
+               "    route: [{source-table: app.a, sink-table: x.y}]\n"
+               "  - {type: null, route: []}\n"
+               "  - type: kafka\n"
+               "    name: minutes\n"
+               "    window: {type: hopping, size: 10min, slide: 1min, offset: 2s, "
+               "group-by: [k, LOWER(c) AS c],\n"
+               "             aggregates: [COUNT(*) AS n, SUM(v) AS s], table: sums, "
+               "max-groups: 5}\n"
+               "route: [{source-table: app.a, sink-table: z}]\n"
+               "event-time: {column: at}\n");
+    const struct tr_sink_config *sink = &file->sinks[0];
+    assert_true(tr_table_pattern_match(sink->tables, &(struct tr_table_id){"", "app", "b_1"}));
+    assert_false(tr_table_pattern_match(sink->tables, &(struct tr_table_id){"", "app", "c"}));
+    assert_string_equal(sink->history_table, "log.all");
+    assert_true(sink->last_write_wins);
+    assert_string_equal(sink->version_column, "ver");
+    assert_true(sink->own_routes);
+    assert_int_equal(sink->route_count, 1);
+    assert_string_equal(sink->routes[0].sink_table, "x.y");
+    assert_int_equal(sink->window.kind, TR_WINDOW_NONE);
+    assert_true(file->sinks[1].own_routes); /* none at all, instead of the file's */
+    assert_int_equal(file->sinks[1].route_count, 0);
+    assert_null(file->sinks[1].tables);
+    assert_false(file->sinks[1].last_write_wins);
+    sink = &file->sinks[2];
+    assert_false(sink->own_routes);
+    assert_int_equal(sink->window.kind, TR_WINDOW_HOPPING);
+    assert_int_equal(sink->window.size_ms, 600000);
+    assert_int_equal(sink->window.slide_ms, 60000);
+    assert_int_equal(sink->window.offset_ms, 2000);
+    assert_int_equal(sink->window.group_by.count, 2);
+    assert_string_equal(sink->window.group_by.items[1], "LOWER(c) AS c");
+    assert_int_equal(sink->window.aggregates.count, 2);
+    assert_string_equal(sink->window.table, "sums");
+    assert_int_equal(sink->window.groups_max, 5);
+    assert_int_equal(file->route_count, 1);
+    tr_pipeline_file_free(file);
+    expect_error(SOURCE "sink: {type: kafka, tables: 'a.(b'}\n", TR_E_CONFIG_PATTERN,
+                 "p.yaml:2:29: table pattern", "");
+    expect_error(SOURCE "sink: {type: kafka, route: [{source-table: a}]}\n",
+                 TR_E_CONFIG_REQUIRED, "p.yaml:2:29: sink.route[0].sink-table is required", "");
+    expect_error(SOURCE "sink: [{type: kafka, route: [{source-table: a, sink-table: $2}]}]\n",
+                 TR_E_ROUTE_TARGET, "p.yaml:2:60: ", "parentheses");
+    expect_error(SOURCE "sink: {type: kafka, write.mode: newest}\n", TR_E_CONFIG_VALUE,
+                 "p.yaml:2:33: sink.write.mode: ", "");
+    /* both need a time */
+    expect_error(SOURCE "sink: {type: kafka, write.mode: last-write-wins}\n",
+                 TR_E_CONFIG_REQUIRED, "p.yaml: the key `event-time` is required", "event-time");
+    tr_pipeline_file_free(parse(
+        SOURCE "sink: {type: kafka, write.mode: last-write-wins, write.version-column: v}\n"));
+}
+
+static void test_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *window;
+        enum tr_code code;
+        const char *begin;
+    } cases[] = {
+        {"type: tumbling, aggregates: COUNT(*) AS n", TR_E_CONFIG_REQUIRED,
+         "p.yaml:3:36: sink.window.size is required"},
+        {"type: hopping, size: 1min, aggregates: COUNT(*) AS n", TR_E_CONFIG_REQUIRED,
+         "p.yaml:3:36: sink.window.slide is required"},
+        {"type: session, size: 1min, aggregates: COUNT(*) AS n", TR_E_CONFIG_REQUIRED,
+         "p.yaml:3:36: sink.window.gap is required"},
+        {"type: tumbling, size: 1min", TR_E_CONFIG_REQUIRED,
+         "p.yaml:3:36: sink.window.aggregates is required"},
+        {"type: hopping, size: 1min, slide: 25s, aggregates: COUNT(*) AS n", TR_E_CONFIG_VALUE,
+         "p.yaml:3:64: window.size must be a multiple"},
+        {"type: sliding", TR_E_CONFIG_VALUE, "p.yaml:3:36: sink.window.type: expected one of none"},
+        {"type: tumbling, size: 0s, aggregates: COUNT(*) AS n", TR_E_CONFIG_VALUE,
+         "p.yaml:3:52: sink.window.size: "},
+        {"type: tumbling, sise: 1s", TR_E_CONFIG_UNKNOWN_KEY, "p.yaml:3:46: "},
+        {"type: tumbling, max-groups: 0", TR_E_CONFIG_VALUE, "p.yaml:3:58: "},
+    };
+    char text[500];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        (void)snprintf(text, sizeof text,
+                       SOURCE "event-time: {column: at}\nsink: {type: kafka, window: {%s}}\n",
+                       cases[i].window);
+        expect_error(text, cases[i].code, cases[i].begin, "");
+    }
+    expect_error(SOURCE "sink: {type: kafka, window: {type: tumbling, size: 1s, "
+                        "aggregates: COUNT(*) AS n}}\n",
+                 TR_E_CONFIG_REQUIRED,
+                 "p.yaml: the key `event-time` is required: sink kafka has a window", "");
+    expect_error(SOURCE "sink: {type: kafka, history-table: h, window: {type: tumbling, size: 1s, "
+                        "aggregates: COUNT(*) AS n}}\nevent-time: {column: at}\n",
+                 TR_E_CONFIG_VALUE, "p.yaml:2:54: a window takes neither", "");
+    expect_error(SOURCE SINK "dead-letter: {type: kafka, window: {type: tumbling, size: 1s, "
+                             "aggregates: COUNT(*) AS n}}\nevent-time: {column: at}\n",
+                 TR_E_CONFIG_VALUE, "p.yaml:3:14: dead-letter takes no window", "");
+    struct tr_pipeline_file *file =
+        parse(SOURCE "sink: {type: kafka, window.type: tumbling, window.size: 1s, "
+                     "window.aggregates: COUNT(*) AS n}\nevent-time: {column: at}\n");
+    assert_int_equal(file->sinks[0].window.groups_max, 1000000);
+    assert_int_equal(file->sinks[0].window.aggregates.count, 1);
+    tr_pipeline_file_free(file);
 }
 
 static void test_connector_errors(void **state)
@@ -568,6 +794,11 @@ int main(void)
         cmocka_unit_test(test_schema_changes),
         cmocka_unit_test(test_several_sinks),
         cmocka_unit_test(test_top_level_errors),
+        cmocka_unit_test(test_transforms),
+        cmocka_unit_test(test_event_time),
+        cmocka_unit_test(test_dead_letter),
+        cmocka_unit_test(test_sink_keys),
+        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_connector_errors),
         cmocka_unit_test(test_option_errors),
         cmocka_unit_test(test_secrets_stay_secret),
