@@ -24,7 +24,7 @@
 
 #define SPLITS 5 /* the last is found while the source runs */
 #define SPLITS_FIRST 4
-#define MESSAGES 80 /* per split */
+#define MESSAGES 60 /* per split */
 #define ROWS_MAX 2   /* per message */
 #define KEYS 3
 #define SECOND_US INT64_C(1000000)
@@ -560,6 +560,8 @@ static void wrong(const char *what, unsigned split, unsigned offset, unsigned ro
              malformed_letters[split][offset]);
 }
 
+/* What a sink without a position was given before a crash is nobody's decision yet: it may have rows
+ * that become late when they are read again. It lacks none. */
 static void check_row(unsigned split, unsigned offset, unsigned row)
 {
     unsigned rows = rows_in[split][offset][row];
@@ -583,8 +585,8 @@ static void check_row(unsigned split, unsigned offset, unsigned row)
         wrong("late in any order", split, offset, row);
     bool same = plan.history_holds_position
                     ? current[split][offset][row] == rows && appended[split][offset][row] == rows
-                    : (current[split][offset][row] > 0) == (rows > 0) &&
-                          (appended[split][offset][row] > 0) == (rows > 0);
+                    : rows == 0 || (current[split][offset][row] > 0 &&
+                                    appended[split][offset][row] > 0);
     if (!same)
         wrong("the sinks differ", split, offset, row);
 }
@@ -799,7 +801,7 @@ static void without_faults_the_sinks_agree(void **unused)
 static void through_restarts_every_event_is_once_in_one_place(void **unused)
 {
     (void)unused;
-    many_runs(RUNS, (struct plan){.source_fail_one_in = 60,
+    many_runs(RUNS, (struct plan){.source_fail_one_in = 70,
                                   .sink_fail_one_in = 150,
                                   .stop_one_in = 60,
                                   .history_holds_position = true});
@@ -807,7 +809,7 @@ static void through_restarts_every_event_is_once_in_one_place(void **unused)
 static void late_events_are_dropped_for_all_or_for_none(void **unused)
 {
     (void)unused;
-    many_runs(RUNS, (struct plan){.source_fail_one_in = 60,
+    many_runs(RUNS, (struct plan){.source_fail_one_in = 70,
                                   .sink_fail_one_in = 150,
                                   .stop_one_in = 60,
                                   .late = TR_LATE_DROP,
@@ -816,7 +818,7 @@ static void late_events_are_dropped_for_all_or_for_none(void **unused)
 static void processed_late_events_are_rows_everywhere(void **unused)
 {
     (void)unused;
-    many_runs(RUNS / 3, (struct plan){.source_fail_one_in = 60,
+    many_runs(RUNS / 3, (struct plan){.source_fail_one_in = 70,
                                       .sink_fail_one_in = 150,
                                       .late = TR_LATE_PROCESS,
                                       .history_holds_position = true});
@@ -825,7 +827,7 @@ static void beside_a_sink_without_position_nothing_is_lost(void **unused)
 {
     (void)unused;
     many_runs(RUNS, (struct plan){
-                        .source_fail_one_in = 60, .sink_fail_one_in = 150, .stop_one_in = 60});
+                        .source_fail_one_in = 70, .sink_fail_one_in = 150, .stop_one_in = 60});
 }
 
 int main(int argc, char **argv)
