@@ -124,31 +124,17 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     return TR_OK;
 }
 
-static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
+/* Whether every sink begins, after a crash, where its rows say, and not where the checkpoint does. */
+static bool all_hold_positions(const struct tr_engine *engine)
 {
-    unsigned count = 0;
-    int64_t commit_ts_us = 0, recv_ts_us = 0;
-    for (unsigned i = 0; i < TR_READERS_MAX; i++) {
-        if (tr_ack_advance(&engine->readers[i].acks, &engine->state, &count, &commit_ts_us,
-                           &recv_ts_us, err) != TR_OK)
-            return TR_FAIL;
+    for (unsigned i = 0; i < engine->branch_count; i++) {
+        if (!engine->branches[i].holds_position)
+            return false;
     }
-    if (count > 0) {
-        engine->state_dirty = true;
-        engine->progressed = true;
-        int64_t now_us = tr_clock_wall_us();
-        if (commit_ts_us != 0) {
-            atomic_store(&engine->commit_ts_us, commit_ts_us);
-            atomic_store(&engine->lag_us, now_us > commit_ts_us ? now_us - commit_ts_us : 0);
-        }
-        if (recv_ts_us != 0)
-            atomic_store(&engine->latency_us, now_us > recv_ts_us ? now_us - recv_ts_us : 0);
-    }
-    return TR_OK;
+    return true;
 }
 
-/* For the stage: late events below a saved checkpoint need no longer be known. Not sooner: a sink without
- * a position of its own begins at the checkpoint again. */
+/* For the stage: late events that every sink has passed for good need no longer be known. */
 static enum tr_status publish_acked(struct tr_engine *engine, struct tr_error *err)
 {
     if (engine->branch_count < 2 || engine->file->event_time.column == NULL)
@@ -162,6 +148,31 @@ static enum tr_status publish_acked(struct tr_engine *engine, struct tr_error *e
     (void)pthread_mutex_unlock(&engine->lock);
     atomic_fetch_add(&engine->acked_generation, 1);
     return status;
+}
+
+static enum tr_status advance(struct tr_engine *engine, struct tr_error *err)
+{
+    unsigned count = 0;
+    int64_t commit_ts_us = 0, recv_ts_us = 0;
+    for (unsigned i = 0; i < TR_READERS_MAX; i++) {
+        if (tr_ack_advance(&engine->readers[i].acks, &engine->state, &count, &commit_ts_us,
+                           &recv_ts_us, err) != TR_OK)
+            return TR_FAIL;
+    }
+    if (count > 0 && all_hold_positions(engine) && publish_acked(engine, err) != TR_OK)
+        return TR_FAIL;
+    if (count > 0) {
+        engine->state_dirty = true;
+        engine->progressed = true;
+        int64_t now_us = tr_clock_wall_us();
+        if (commit_ts_us != 0) {
+            atomic_store(&engine->commit_ts_us, commit_ts_us);
+            atomic_store(&engine->lag_us, now_us > commit_ts_us ? now_us - commit_ts_us : 0);
+        }
+        if (recv_ts_us != 0)
+            atomic_store(&engine->latency_us, now_us > recv_ts_us ? now_us - recv_ts_us : 0);
+    }
+    return TR_OK;
 }
 
 enum tr_status tr_engine_checkpoint(struct tr_engine *engine, bool now, struct tr_error *err)
@@ -189,7 +200,7 @@ enum tr_status tr_engine_checkpoint(struct tr_engine *engine, bool now, struct t
     atomic_store(&engine->checkpoint_us, tr_clock_wall_us());
     (void)TR_FAILPOINT("engine.after_checkpoint");
     engine->file->source_ops->acknowledge(engine->source, &engine->state);
-    return publish_acked(engine, err);
+    return all_hold_positions(engine) ? TR_OK : publish_acked(engine, err);
 }
 
 static void report(struct tr_engine *engine, int64_t *last_us)
@@ -218,7 +229,8 @@ static enum tr_status turn(struct tr_engine *engine, int64_t *report_us, struct 
         return TR_FAIL;
     bool first = !atomic_load(&engine->first_saved) && engine->state_dirty &&
                  (engine->file->source_ops->caps & TR_SRC_SPLITS) != 0;
-    if (tr_engine_checkpoint(engine, first, err) != TR_OK)
+    bool wanted = atomic_exchange(&engine->checkpoint_wanted, false);
+    if (tr_engine_checkpoint(engine, first || wanted, err) != TR_OK)
         return TR_FAIL;
     if (first) { /* the reader waits for it */
         atomic_store(&engine->first_saved, true);

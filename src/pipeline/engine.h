@@ -225,6 +225,7 @@ struct tr_engine {
     struct tr_state state; /* merged marks of what is durable */
     bool state_dirty, resumed;
     int64_t checkpoint_last_us;
+    _Atomic bool checkpoint_wanted; /* the reader waits for one: see run_stage */
     _Atomic bool first_saved; /* a message source's first positions are in a checkpoint */
     struct tr_state acked;    /* guarded by lock: positions of splits, for the stage */
     _Atomic unsigned acked_generation;

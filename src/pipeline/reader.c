@@ -134,6 +134,7 @@ static enum tr_status run_stage(struct tr_reader *reader, struct tr_batch *batch
     while ((status = tr_stage_batch(&reader->stage, batch, &at, err)) == TR_AGAIN) {
         if (must_end(engine))
             return TR_END; /* the batch is read again */
+        atomic_store(&engine->checkpoint_wanted, true);
         tr_clock_sleep_ms(STAGE_WAIT_MS);
         forget_late(reader, generation);
     }

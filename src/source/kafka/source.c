@@ -200,6 +200,12 @@ static enum tr_status source_open(const struct tr_config *config, const struct t
                                                              : KSRC_FAIL;
     tr_state_init(&source->marks);
     ksrc_metrics();
+    if (source->malformed == KSRC_DEAD_LETTER && !context->has_dead_letters && !context->checking) {
+        (void)tr_fail(err, TR_E_CONFIG_REQUIRED,
+                      "%s: malformed is dead-letter, and the pipeline has no `dead-letter`",
+                      tr_config_where(config, "malformed"));
+        return tr_hint(err, "Add a sink for them: dead-letter: {type: file, path: dead}.");
+    }
     if (ksrc_options_check(source->options, err) != TR_OK || set_names(source, err) != TR_OK ||
         compile_pattern(source, err) != TR_OK || open_decoder(source, err) != TR_OK ||
         ksrc_client_new(source, &source->client, err) != TR_OK)
