@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import time
@@ -299,6 +300,60 @@ class FromKafka(Case):
         self.assertEqual(history, model.history)
         self.assertEqual(self.users(), model.current())
         run.stop()
+
+    def test_two_processes_and_the_death_of_one(self):
+        """Eight partitions shared through the consumer group, into one database: each event once."""
+        text = example("pipeline.yaml").replace("users_cdc_dlq", self.topic + "_dlq")
+        head, sinks = text.split("sink:\n", 1)
+        users = sinks[:sinks.index("  - name: counts")]
+        text = (head.replace("scan.startup.mode: earliest-offset",
+                             "scan.startup.mode: earliest-offset\n  scan.assignment: group\n"
+                             "  properties.session.timeout.ms: 6000\n"
+                             "  properties.heartbeat.interval.ms: 1000")
+                    .replace("late: dead-letter", "late: process")
+                + "sink:\n" + users + "pipeline:\n  name: %s\n  checkpoint.interval: 500ms\n" % self.topic)
+        env = {"KAFKA": self.kafka.bootstrap, "USERS_TOPIC": self.topic, "TARGET": self.url()}
+        events = load(60_000, 300, seed=31)
+        model = Model()
+        for offset, item in enumerate(events):
+            model.add(item, offset)
+        self.produce(events[:1], 8)  # makes the topic
+        done = 1
+        mortal, survivor = [self.file(text, name=self.topic, env=env) for _ in range(2)]
+        survivor.start()
+        for place in ("before_commit", "mid_batch", "after_commit"):
+            mortal.start(failpoint="sink.postgres.%s=kill@%d" % (place, random.randint(3, 8)))
+            self.wait_shared(mortal, survivor)
+            while mortal.running():
+                self.assertLess(done, len(events), "over before it died")
+                self.produce(events[done:done + 1000], 8)
+                done += 1000
+            self.assertEqual(mortal.wait_exit(), -signal.SIGKILL, mortal.tail())
+            self.produce(events[done:done + 2000], 8)
+            done = min(done + 2000, len(events))
+            print("    %s: %d events, %d of them stored" % (
+                place, done, self.rows("select count(*) from users_history")[0][0]))
+        mortal.start()  # and back in an orderly way, while the last events come
+        self.produce(events[done:], 8)
+        self.wait_shared(mortal, survivor)
+        wait_equal(lambda: self.assertEqual(
+            self.rows("select count(*) from users_history"), [(len(events),)]), survivor, 90)
+        mortal.stop()
+        more = [event("u", 50_000 + n, "more", "m@example.com", START + datetime.timedelta(hours=2))
+                for n in range(3000)]
+        self.produce(more, 8)
+        wait_equal(lambda: self.assertEqual(
+            self.rows("select count(*), count(distinct id) from users_history where id >= 50000"),
+            [(3000, 3000)]), survivor, 60)
+        survivor.stop()
+        history = collections.Counter(self.rows(
+            "select id, name, email, op, event_time::text from users_history where id < 50000"))
+        self.assertEqual(history, model.history)
+        self.assertEqual([row for row in self.users() if row[0] < 50_000], model.current())
+
+    def wait_shared(self, *runs):
+        self.wait(lambda: all(run.alive() and "partitions=4" in ((run.status() or {}).get("position") or "")
+                              for run in runs), runs[0], 60, "each to have half of the partitions")
 
 
 if __name__ == "__main__":
