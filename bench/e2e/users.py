@@ -1,21 +1,17 @@
 #!/usr/bin/python3
 """The users_cdc job by tailrace and by Flink 1.20.3: the same topic, the same PostgreSQL, one clock.
 
-    bench/e2e/users.py --bin build/bench/src/tailrace --pipeline examples/users/pipeline.yaml
-                       [--events 1000000] [--only floor,flink,flink-warm,tailrace] [--json FILE]
+    bench/e2e/users.py --bin build/bench/src/tailrace [--events 1000000] [--only floor,flink,flink-warm,tailrace] [--json FILE]
 
 Fills a topic of 8 partitions, keyed by id, with the events of users_events.py. Then, one after the
 other and each from the first message into an empty database:
 
 floor       a librdkafka consumer that reads everything and does nothing (bench/peers/kafka_floor.c),
-            and, with --floor-pipeline FILE, tailrace with that pipeline (Kafka → null; environment as
-            below, the end is seen in its status).
+            and tailrace with users_floor.yaml (Kafka → null, decoded; the end is seen in its status).
 flink       bench/peers/users_cdc.sql on a cluster that was just started.
 flink-warm  the same job again on the same cluster: its code is compiled by now. Its CPU is what was
             added; its memory is the peak of both.
-tailrace    the pipeline file of --pipeline, which finds in its environment: USERS_BOOTSTRAP,
-            USERS_TOPIC, USERS_DLQ_TOPIC, USERS_PG_HOST, USERS_PG_PORT, USERS_PG_DATABASE,
-            USERS_PG_USER, USERS_PG_PASSWORD.
+tailrace    users_cdc.yaml beside this file, or --pipeline FILE.
 
 The clock runs from the submission (Flink) or the start of the process (floor, tailrace) until
 migrated_users is what the model says and all windows that must have fired are there. A few ids that come
@@ -25,8 +21,9 @@ had used when the job was submitted, and with it ("+ start"). "server s" is Post
 backends; "broker s" is Kafka's. Peak is VmHWM, summed over Flink's processes.
 
 Afterwards migrated_users is compared with the model row by row, and so are the counts of all windows
-that fired; a difference is printed and the exit code is 1. The targets are made before the run:
-migrated_users (id, name, email, op, event_time) and user_counts (window_start, op, cnt).
+that fired; a difference is printed and the exit code is 1. The targets migrated_users (id, name, email,
+op, event_time) and user_counts (window_start, op, cnt) are made beforehand for Flink; tailrace makes its
+own within the time measured.
 
 PostgreSQL runs with fsync off, for all of them. Use a Release build, and a machine that does nothing
 else: the load average before is printed."""
@@ -86,8 +83,9 @@ def tree_cpu_seconds(pid):
 class Target:
     """A fresh database, and the looks at it that tell when the job is done and whether it is right."""
 
-    def __init__(self, server, name, model):
-        self.db, self.model = server.create_database(name, TABLES), model
+    def __init__(self, server, name, model, tables=""):
+        self.db, self.model = server.create_database(name, tables), model
+        self.tables_exist = False
         self.conn = self.db.connect()
         self.cursor = self.conn.cursor()
         probes = model.probes()
@@ -104,6 +102,11 @@ class Target:
         return self.cursor.fetchone()
 
     def done(self):
+        if not self.tables_exist:
+            self.tables_exist = self._row("select to_regclass('migrated_users') is not null"
+                                          " and to_regclass('user_counts') is not null")[0]
+            if not self.tables_exist:
+                return False
         if self.first_row is None:
             if not self._row("select exists (select from migrated_users)")[0]:
                 return False
@@ -234,7 +237,7 @@ class Bench:
     # ---- entrants ----
 
     def floor_pipeline(self):
-        process = Run(self._pipeline_text(self.args.floor_pipeline), quick=False, name="users_floor",
+        process = Run(self._pipeline_text(os.path.join(HERE, "users_floor.yaml")), quick=False, name="users_floor",
                       env=self._pipeline_env("none"))
         before, began = self._servers(), time.monotonic()
         try:
@@ -279,7 +282,7 @@ class Bench:
 
     def _flink_job(self, cluster, name, start_seconds, start_cpu):
         database = name.replace("-", "_")
-        target = Target(self.server, database, self.model)
+        target = Target(self.server, database, self.model, TABLES)
         cpu, before, began = sum(cluster.cpu_seconds().values()), self._servers(), time.monotonic()
         began_wall = time.time()
         job = cluster.submit(flink.JOB_FILE, flink.job_names(
@@ -337,10 +340,8 @@ class Bench:
         self.broker.close()
 
 
-def why_no_tailrace(args, pipeline):
+def why_no_tailrace(args):
     """A reason to leave tailrace out, or None."""
-    if not pipeline:
-        return "no --pipeline"
     if not args.bin:
         return "no --bin"
     for row in json.loads(run([binary(), "list", "--json"]).stdout):
@@ -367,12 +368,11 @@ def measure(bench, wanted, args):
     """Each entrant; one that cannot be had says so in a line and does not stop the others."""
     if "floor" in wanted:
         bench.floor()
-        if args.floor_pipeline:
-            reason = why_no_tailrace(args, args.floor_pipeline)
-            if reason:
-                print("floor        of tailrace skipped: %s" % reason)
-            else:
-                bench.floor_pipeline()
+        reason = why_no_tailrace(args)
+        if reason:
+            print("floor        of tailrace skipped: %s" % reason)
+        else:
+            bench.floor_pipeline()
     names = ["flink", "flink-warm"] if "flink-warm" in wanted else ["flink"]
     if set(names) & set(wanted):
         try:
@@ -380,7 +380,7 @@ def measure(bench, wanted, args):
         except unittest.SkipTest as reason:
             print("flink        skipped: %s" % reason)
     if "tailrace" in wanted:
-        reason = why_no_tailrace(args, args.pipeline)
+        reason = why_no_tailrace(args)
         if reason:
             print("tailrace     skipped: %s" % reason)
         else:
@@ -392,8 +392,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     users_events.add_arguments(parser)
     parser.add_argument("--bin")
-    parser.add_argument("--pipeline", help="tailrace's pipeline file")
-    parser.add_argument("--floor-pipeline")
+    parser.add_argument("--pipeline", default=os.path.join(HERE, "users_cdc.yaml"),
+                        help="tailrace's pipeline file")
     parser.add_argument("--only", default=",".join(ENTRANTS), help="default: %(default)s")
     parser.add_argument("--json", help="also write the results into this file")
     args = parser.parse_args()

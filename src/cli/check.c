@@ -185,7 +185,7 @@ static void check_sink(struct check *check, const struct tr_pipeline_file *file,
     free_tables(&tables);
 }
 
-static int finish(struct check *check, bool as_json, const char *name)
+static int finish(struct check *check, bool as_json, bool offline, const char *name)
 {
     if (as_json) {
         json_t *all = json_pack("{s:s,s:b,s:i,s:i,s:o}", "pipeline", name, "ok", check->errors == 0,
@@ -197,6 +197,8 @@ static int finish(struct check *check, bool as_json, const char *name)
     } else if (check->errors > 0) {
         printf("%u error%s, %u warning%s: the pipeline cannot run\n", check->errors,
                check->errors == 1 ? "" : "s", check->warnings, check->warnings == 1 ? "" : "s");
+    } else if (offline) {
+        printf("only the file was read; without --offline the servers are asked too\n");
     } else {
         printf("the pipeline can run (%zu table%s, %u warning%s)\n", check->captured.count,
                check->captured.count == 1 ? "" : "s", check->warnings,
@@ -220,7 +222,7 @@ int tr_cmd_check(int argc, char **argv)
     char state_dir[4096];
     if (tr_pipeline_file_load(path, tr_sources, tr_sinks, &file, &err) != TR_OK) {
         report_error(&check, &err);
-        return finish(&check, as_json, path);
+        return finish(&check, as_json, offline, path);
     }
     report(&check, &(struct tr_finding){TR_INFO, TR_E_NONE, path, "the file is well-formed", NULL});
     if (tr_cli_state_dir(file->options.name, false, state_dir, sizeof state_dir, &err) != TR_OK ||
@@ -237,7 +239,7 @@ int tr_cmd_check(int argc, char **argv)
         for (size_t i = 0; i < file->sink_count; i++)
             check_sink(&check, file, &file->sinks[i], &context);
     }
-    int code = finish(&check, as_json, file->options.name);
+    int code = finish(&check, as_json, offline, file->options.name);
     tr_transform_free(check.transform);
     tr_pipeline_file_free(file);
     return code;

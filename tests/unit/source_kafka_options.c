@@ -40,6 +40,8 @@ static void test_what_is_needed(void **state)
          "latest-offset}",
          "exclude"},
         {"{bootstrap-servers: h:1, topic: a, format: avro}", "registry"},
+        {"{bootstrap-servers: h:1, topic: a, format: csv, columns: [id INT]}", "header"},
+        {"{bootstrap-servers: h:1, topic: a, format: csv, csv.header: false}", "columns"},
     };
     struct tr_error err;
     (void)state;

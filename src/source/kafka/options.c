@@ -336,5 +336,9 @@ enum tr_status ksrc_options_check(const struct ksrc_options *options, struct tr_
     if (options->decoder.format == TR_DECODE_AVRO && options->registry_url == NULL)
         return wrong(err, "format avro needs a schema registry",
                      "Give avro.schema-registry.url: http://host:8081.");
+    if (options->decoder.format == TR_DECODE_CSV &&
+        (options->decoder.csv_header || options->decoder.columns.count == 0))
+        return wrong(err, "a topic has no header line that could name the columns of CSV",
+                     "Give csv.header: false and columns: [id INT, name STRING].");
     return TR_OK;
 }

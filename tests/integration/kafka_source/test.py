@@ -165,6 +165,17 @@ class Startup(Source):
                               "properties.auto.offset.reset": "earliest"})
         self.assertEqual(self.bounded(topic, **other), [0, 1, 2, 3])
 
+    def test_csv(self):
+        topic = self.topic()
+        self.send(topic, ["1,one", '2,"two, too"', "3,"])
+        csv = {"format": "csv", "columns": ["id INT NOT NULL", "name STRING"]}
+        self.to_sqlite(topic, **csv).fail(2, error="KAFKA_SOURCE_CONFIG")  # a header that is none
+        run_ = self.to_sqlite(topic, **dict(csv, **{"csv.header": False, "scan.bounded.mode": "latest-offset"}))
+        run_.start()
+        self.assertEqual(run_.wait_exit(60), 0, run_.tail())
+        self.assertEqual(sqlite_query(self.db_path, "select id, name from t order by id"),
+                         [(1, "one"), (2, "two, too"), (3, None)])
+
     def test_pattern_and_lists(self):
         prefix = self.unique("pat")
         for number, suffix in enumerate(("_a", "_b", "_c")):
