@@ -1,0 +1,150 @@
+/* The floor of reading PostgreSQL's log: a reader that does nothing with what it reads, and reads
+ * in large gulps.
+ *
+ *     pg_gulp CONNINFO SLOT PUBLICATION END_LSN [SLEEP_US]
+ *
+ * A walsender sends each change as soon as the socket takes it, and a reader that wakes up for
+ * every message makes both sides pay for a wake-up and a small packet. This one sleeps
+ * (SLEEP_US, default 1000) whenever the socket is empty, so that the log gathers in the socket's
+ * buffers, whose size the kernel tunes. That is the fastest that the walsender of this machine can
+ * deliver pgoutput (proto_version 1, as tailrace asks for) to anybody.
+ *
+ * Ends when the log has been read up to END_LSN; the position is confirmed at the end only. Prints
+ * "messages bytes seconds", the seconds from the first byte. bench/e2e compiles and runs it. */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define HEADER_BYTES 25 /* 'w', start, end, time */
+#define KEEPALIVE_BYTES 18
+#define COMMIT_BYTES 26  /* 'C', flags, commit, end, time */
+#define SILENCE_MS 60000 /* a walsender without a word for so long is dead */
+#define STATUS_BYTES 34
+#define PG_EPOCH_SECONDS 946684800
+
+static void require(bool ok, const char *what)
+{
+    if (!ok) {
+        fprintf(stderr, "pg_gulp: %s\n", what);
+        exit(1);
+    }
+}
+
+static uint64_t be64(const char *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
+static double now_seconds(clockid_t clock)
+{
+    struct timespec now;
+    (void)clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void put64(char *at, uint64_t value)
+{
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
+}
+
+static void send_status(PGconn *conn, uint64_t lsn)
+{
+    char status[STATUS_BYTES] = {'r'};
+    put64(status + 1, lsn);
+    put64(status + 9, lsn);
+    put64(status + 17, lsn);
+    put64(status + 25, (uint64_t)((now_seconds(CLOCK_REALTIME) - PG_EPOCH_SECONDS) * 1e6));
+    require(PQputCopyData(conn, status, sizeof status) == 1 && PQflush(conn) >= 0,
+            PQerrorMessage(conn));
+}
+
+static void start(PGconn *conn, const char *slot, const char *publication)
+{
+    char sql[512];
+    int len = snprintf(sql, sizeof sql,
+                       "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', "
+                       "publication_names '\"%s\"')",
+                       slot, publication);
+    require(len > 0 && (size_t)len < sizeof sql, "the names are too long");
+    PGresult *result = PQexec(conn, sql);
+    require(PQresultStatus(result) == PGRES_COPY_BOTH, PQerrorMessage(conn));
+    PQclear(result);
+}
+
+struct reader {
+    PGconn *conn;
+    uint64_t end, confirmed;
+    uint64_t messages, bytes;
+    double began;
+};
+
+/* true: the end was reached. The server keeps a walsender alive by itself only while somebody
+ * answers, so a keepalive that asks is answered with what was confirmed before. */
+static bool take(struct reader *reader, const char *data, int len)
+{
+    if (data[0] == 'k') {
+        require(len >= KEEPALIVE_BYTES, "a short keepalive");
+        if (data[KEEPALIVE_BYTES - 1])
+            send_status(reader->conn, reader->confirmed);
+        return be64(data + 1) >= reader->end;
+    }
+    require(data[0] == 'w' && len > HEADER_BYTES, "an unknown message");
+    if (reader->messages++ == 0)
+        reader->began = now_seconds(CLOCK_MONOTONIC);
+    reader->bytes += (uint64_t)len;
+    const char *body = data + HEADER_BYTES;
+    return body[0] == 'C' && len >= HEADER_BYTES + COMMIT_BYTES && be64(body + 10) >= reader->end;
+}
+
+static void gather(PGconn *conn, long sleep_us)
+{
+    struct timespec pause = {.tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000};
+    struct pollfd ready = {.fd = PQsocket(conn), .events = POLLIN};
+    int found;
+    if (sleep_us > 0)
+        (void)nanosleep(&pause, NULL);
+    do
+        found = poll(&ready, 1, SILENCE_MS);
+    while (found < 0 && errno == EINTR);
+    require(found > 0, "the server is silent");
+    require(PQconsumeInput(conn) == 1, PQerrorMessage(conn));
+}
+
+int main(int argc, char **argv)
+{
+    require(argc == 5 || argc == 6, "usage: pg_gulp CONNINFO SLOT PUBLICATION END_LSN [SLEEP_US]");
+    unsigned high, low;
+    require(sscanf(argv[4], "%X/%X", &high, &low) == 2, "END_LSN is like 0/16B3748");
+    long sleep_us = argc == 6 ? strtol(argv[5], NULL, 10) : 1000;
+    struct reader reader = {.conn = PQconnectdb(argv[1]), .end = (uint64_t)high << 32 | low};
+    require(PQstatus(reader.conn) == CONNECTION_OK, PQerrorMessage(reader.conn));
+    start(reader.conn, argv[2], argv[3]);
+    for (bool ended = false; !ended;) {
+        char *data = NULL;
+        int len = PQgetCopyData(reader.conn, &data, 1);
+        require(len >= 0, PQerrorMessage(reader.conn));
+        if (len == 0) {
+            gather(reader.conn, sleep_us);
+            continue;
+        }
+        ended = take(&reader, data, len);
+        PQfreemem(data);
+    }
+    double seconds = now_seconds(CLOCK_MONOTONIC) - reader.began;
+    send_status(reader.conn, reader.end);
+    (void)PQputCopyEnd(reader.conn, NULL);
+    (void)PQflush(reader.conn);
+    printf("%" PRIu64 " %" PRIu64 " %.6f\n", reader.messages, reader.bytes, seconds);
+    PQfinish(reader.conn);
+    return 0;
+}
