@@ -198,7 +198,7 @@ static enum tr_status split(struct tr_decoder *decoder, struct tr_batch *batch,
     *count = 0;
     for (;;) {
         struct tr_slice field;
-        size_t next;
+        size_t next = record.len;
         if (at < record.len && decoder->quote != '\0' && record.ptr[at] == decoder->quote) {
             if (take_quoted(decoder, batch, record, at, *count, &next, &field, err) != TR_OK)
                 return TR_FAIL;
@@ -206,7 +206,8 @@ static enum tr_status split(struct tr_decoder *decoder, struct tr_batch *batch,
             const char *begin = record.ptr + at;
             const char *end =
                 at == record.len ? NULL : memchr(begin, decoder->delimiter, record.len - at);
-            next = end == NULL ? record.len : (size_t)(end - record.ptr);
+            if (end != NULL)
+                next = (size_t)(end - record.ptr);
             field = (struct tr_slice){begin, next - at};
             if (with_nulls && field.len == decoder->null.len &&
                 (field.len == 0 || memcmp(field.ptr, decoder->null.ptr, field.len) == 0))

@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/swar.h"
+
 #define NODES_MIN 64u
 #define NODES_KEPT_MAX 65536u /* a larger list is given back before the next message */
 #define NOT_KEPT UINT32_MAX
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
 
 static const char no_memory[] = "no memory for its parts";
 
@@ -161,19 +161,11 @@ static int32_t escape(const char *at, const char *end, const char **behind)
 static inline const char *skip_plain(const char *at, const char *end)
 {
     while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-        word = __builtin_bswap64(word);
-#endif
-        /* The classic test for a zero byte and for a byte below n; only its lowest hit is sure, and
-         * only that one is used. */
-        uint64_t quote = word ^ ONES * '"', slash = word ^ ONES * '\\';
-        uint64_t hit = ((quote - ONES) & ~quote) | ((slash - ONES) & ~slash) |
-                       ((word - ONES * 0x20) & ~word) | word;
-        hit &= HIGHS;
-        if (hit != 0)
-            return at + (__builtin_ctzll(hit) >> 3);
+        uint64_t word = tr_swar_load(at);
+        uint64_t hits = tr_swar_equal(word, '"') | tr_swar_equal(word, '\\') |
+                        tr_swar_below(word, 0x20) | (word & TR_SWAR_HIGHS);
+        if (hits != 0)
+            return at + tr_swar_first(hits);
         at += 8;
     }
     while (at < end && *at != '"' && *at != '\\' && (uint8_t)*at >= 0x20 && (uint8_t)*at < 0x80)

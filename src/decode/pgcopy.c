@@ -12,8 +12,8 @@
 
 #include <string.h>
 
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
+#include "base/swar.h"
+
 #define BELOW                                                                                      \
     14 /* TAB 9, LF 10 and what COPY writes as an escape anyway: BS 8, VT 11, FF 12, CR 13 */
 
@@ -21,19 +21,13 @@
 static const char *find_special(const char *at, const char *end)
 {
     while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        uint64_t slash = word ^ (ONES * '\\');
-        /* a byte's high bit is set when it is < BELOW, or a backslash; borrows only touch bytes
-         * behind the first hit, so the first one is always right */
-        uint64_t hits = (((word - ONES * BELOW) & ~word) | ((slash - ONES) & ~slash)) & HIGHS;
+        uint64_t word = tr_swar_load(at);
+        uint64_t hits = tr_swar_below(word, BELOW) | tr_swar_equal(word, '\\');
         if (hits == 0) {
             at += 8;
             continue;
         }
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        at += __builtin_ctzll(hits) / 8;
-#endif
+        at += tr_swar_first(hits);
         if (*at == '\t' || *at == '\n' || *at == '\\')
             return at;
         at++;

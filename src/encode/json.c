@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ONES 0x0101010101010101ULL
-#define HIGHS 0x8080808080808080ULL
+#include "base/swar.h"
+
 #define FLOAT_DIGITS_MAX 800 /* a double's longest exact decimal has 767 digits */
 
 /* Escapes of bytes below 0x80: 0 = none, 'u' = \u00XX, else the letter behind the backslash. */
@@ -18,12 +18,11 @@ static const char escapes[128] = {
     [21] = 'u', [22] = 'u', [23] = 'u', [24] = 'u', [25] = 'u',  [26] = 'u',   [27] = 'u',
     [28] = 'u', [29] = 'u', [30] = 'u', [31] = 'u', ['"'] = '"', ['\\'] = '\\'};
 
-/* High bit set in each byte of word that is a control, a quote, a backslash or not ASCII. A borrow
- * can mark a byte above a marked one too, never miss one: the scan below looks at each. */
+/* Marks controls, quotes, backslashes and what is not ASCII. */
 static uint64_t special_bytes(uint64_t word)
 {
-    uint64_t quote = word ^ (ONES * '"'), slash = word ^ (ONES * '\\');
-    return ((word - ONES * 0x20) | (quote - ONES) | (slash - ONES) | word) & HIGHS;
+    return tr_swar_below(word, 0x20) | tr_swar_equal(word, '"') | tr_swar_equal(word, '\\') |
+           (word & TR_SWAR_HIGHS);
 }
 
 /* Length of the valid UTF-8 sequence at ptr (2 to 4), 0 when there is none. No surrogates, no
@@ -61,11 +60,9 @@ void tr_json_escape(struct tr_outbuf *out, const char *ptr, size_t len)
     size_t start = 0, i = 0;
     while (i < len) {
         while (i + 8 <= len) {
-            uint64_t word;
-            memcpy(&word, ptr + i, sizeof word);
-            uint64_t marks = special_bytes(word);
+            uint64_t marks = special_bytes(tr_swar_load(ptr + i));
             if (marks != 0) {
-                i += (size_t)__builtin_ctzll(marks) / 8; /* little-endian: the first one */
+                i += tr_swar_first(marks);
                 break;
             }
             i += 8;

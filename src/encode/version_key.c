@@ -104,6 +104,16 @@ static void append_digits(const struct number *number, size_t first, size_t last
     }
 }
 
+/* With zeros in front; value has at most `digits` digits. */
+static void put_padded(struct tr_outbuf *out, uint64_t value, unsigned digits)
+{
+    if (!tr_outbuf_reserve(out, digits))
+        return;
+    for (unsigned i = digits; i-- > 0; value /= 10)
+        out->data[out->len + i] = (char)('0' + value % 10);
+    out->len += digits;
+}
+
 static bool number_key(const char *text, size_t len, struct tr_outbuf *out)
 {
     bool negative = len > 0 && text[0] == '-';
@@ -137,8 +147,8 @@ static bool number_key(const char *text, size_t len, struct tr_outbuf *out)
     int64_t place = number.whole - before + number.exponent;
     if (place <= -PLACE_BIAS || place >= PLACE_BIAS)
         return false;
-    tr_outbuf_printf(out, "%c%07d", negative ? 'm' : 'p',
-                     (int)(negative ? PLACE_BIAS - place : PLACE_BIAS + place));
+    tr_outbuf_byte(out, negative ? 'm' : 'p');
+    put_padded(out, (uint64_t)(negative ? PLACE_BIAS - place : PLACE_BIAS + place), 7);
     append_digits(&number, first, last, negative, out);
     if (negative)
         tr_outbuf_byte(out, '~');
@@ -153,9 +163,11 @@ static bool time_key(enum tr_type type, const char *text, size_t len, struct tr_
         return false;
     if (instant.kind != TR_FINITE)
         tr_outbuf_byte(out, instant.kind == TR_INFINITE ? 'z' : 'a');
-    else
-        tr_outbuf_printf(out, "m%010lld%011lld", (long long)(instant.days + DAYS_BIAS),
-                         (long long)instant.us_of_day);
+    else {
+        tr_outbuf_byte(out, 'm');
+        put_padded(out, (uint64_t)(instant.days + DAYS_BIAS), 10);
+        put_padded(out, (uint64_t)instant.us_of_day, 11);
+    }
     return true;
 }
 
@@ -179,7 +191,8 @@ bool tr_version_key(enum tr_type type, const struct tr_cell *cell, struct tr_out
     case TR_T_TIME:
         if (!tr_time_parse(cell->ptr, cell->len, &us))
             return false;
-        tr_outbuf_printf(out, "h%011lld", (long long)us);
+        tr_outbuf_byte(out, 'h');
+        put_padded(out, (uint64_t)us, 11);
         return true;
     default:
         return tr_version_type(type) && number_key(cell->ptr, cell->len, out);

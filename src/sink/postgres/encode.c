@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/swar.h"
+
 void tr_pgs_hex(char *out, const char *bytes, size_t len)
 {
     static const char digits[] = "0123456789abcdef";
@@ -18,30 +20,29 @@ void tr_pgs_hex(char *out, const char *bytes, size_t len)
     }
 }
 
-static char copy_escape_of(unsigned char byte)
+/* Bytes that COPY escapes: the letter behind the backslash, 0 for all others. */
+static const char copy_escapes[256] = {['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+
+/* The first byte at or after `from` that may have to be escaped in COPY; len when there is none. */
+static size_t copy_special(const char *text, size_t from, size_t len)
 {
-    switch (byte) {
-    case '\\':
-        return '\\';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return 0;
+    while (from + 8 <= len) {
+        uint64_t word = tr_swar_load(text + from);
+        uint64_t marks = tr_swar_below(word, '\r' + 1) | tr_swar_equal(word, '\\');
+        if (marks != 0)
+            return from + tr_swar_first(marks);
+        from += 8;
     }
+    while (from < len && copy_escapes[(unsigned char)text[from]] == 0)
+        from++;
+    return from;
 }
 
 static void copy_text(struct tr_outbuf *out, const char *text, size_t len)
 {
     size_t from = 0;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if (byte > '\r' && byte != '\\')
-            continue;
-        char escape = copy_escape_of(byte);
+    for (size_t i = copy_special(text, 0, len); i < len; i = copy_special(text, i + 1, len)) {
+        char escape = copy_escapes[(unsigned char)text[i]];
         if (escape == 0)
             continue;
         tr_outbuf_bytes(out, text + from, i - from);
@@ -215,13 +216,34 @@ bool tr_pgs_type_is_plain(enum tr_type type)
  * syntax. */
 static bool looks_plain(const struct tr_cell *cell)
 {
-    for (uint32_t i = 0; i < cell->len; i++) {
-        char c = cell->ptr[i];
-        if (c == ',' || c == '"' || c == '\\' || c == '{' || c == '}' || (unsigned char)c < ' ')
-            return false;
+    static const bool stops[256] = {
+        [0] = 1,  [1] = 1,  [2] = 1,  [3] = 1,  [4] = 1,  [5] = 1,  [6] = 1,  [7] = 1,
+        [8] = 1,  [9] = 1,  [10] = 1, [11] = 1, [12] = 1, [13] = 1, [14] = 1, [15] = 1,
+        [16] = 1, [17] = 1, [18] = 1, [19] = 1, [20] = 1, [21] = 1, [22] = 1, [23] = 1,
+        [24] = 1, [25] = 1, [26] = 1, [27] = 1, [28] = 1, [29] = 1, [30] = 1, [31] = 1,
+        [','] = 1, ['"'] = 1, ['\\'] = 1, ['{'] = 1, ['}'] = 1};
+    if (cell->len == 0 || cell->ptr[0] == ' ' || cell->ptr[cell->len - 1] == ' ' ||
+        cell->ptr[0] == 'n' || cell->ptr[0] == 'N')
+        return false;
+    bool found = false;
+    for (uint32_t i = 0; i < cell->len; i++)
+        found |= stops[(unsigned char)cell->ptr[i]];
+    return !found;
+}
+
+/* The first quote or backslash at or after `from`; len when there is none. */
+static size_t quote_special(const char *text, size_t from, size_t len)
+{
+    while (from + 8 <= len) {
+        uint64_t word = tr_swar_load(text + from);
+        uint64_t marks = tr_swar_equal(word, '"') | tr_swar_equal(word, '\\');
+        if (marks != 0)
+            return from + tr_swar_first(marks);
+        from += 8;
     }
-    return cell->len > 0 && cell->ptr[0] != ' ' && cell->ptr[cell->len - 1] != ' ' &&
-           cell->ptr[0] != 'n' && cell->ptr[0] != 'N';
+    while (from < len && text[from] != '"' && text[from] != '\\')
+        from++;
+    return from;
 }
 
 void tr_pgs_array_item(struct tr_outbuf *out, const struct tr_cell *cell, bool plain)
@@ -235,15 +257,13 @@ void tr_pgs_array_item(struct tr_outbuf *out, const struct tr_cell *cell, bool p
         return;
     }
     tr_outbuf_byte(out, '"');
-    size_t from = 0;
-    for (size_t i = 0; i < cell->len; i++) {
-        char c = cell->ptr[i];
-        if (c != '"' && c != '\\')
-            continue;
+    size_t from = 0, len = cell->len;
+    for (size_t i = quote_special(cell->ptr, 0, len); i < len;
+         i = quote_special(cell->ptr, i + 1, len)) {
         tr_outbuf_bytes(out, cell->ptr + from, i - from);
         tr_outbuf_byte(out, '\\');
         from = i;
     }
-    tr_outbuf_bytes(out, cell->ptr + from, cell->len - from);
+    tr_outbuf_bytes(out, cell->ptr + from, len - from);
     tr_outbuf_byte(out, '"');
 }

@@ -215,7 +215,11 @@ class PostgresSink(Case):
         self.equal("ledger", timeout=60)
 
     def test_deadlock_is_retried(self):
+        # PostgreSQL looks for a cycle once, deadlock_timeout after a wait began: the sink has to be the
+        # one that looks, and the cycle has to be there by then.
         self.start("create table t (id int primary key, v int); insert into t select i, 0 from generate_series(1, 10) i",
+                   target_sql="do $$ begin execute format('alter database %I set deadlock_timeout = 4000', "
+                              "current_database()); end $$",
                    **{"restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.delay": "200ms"})
         self.equal("t")
         conn = self.target.connect()
@@ -223,11 +227,13 @@ class PostgresSink(Case):
         cursor = conn.cursor()
         cursor.execute("set deadlock_timeout = '60s'; update t set v = -1 where id = 2")
         self.db.execute("begin; update t set v = 1 where id = 1; update t set v = 1 where id = 2; commit")
-        time.sleep(1.0)
+        self.wait(lambda: self.target.value("select count(*) from pg_locks where not granted") > 0, self.run_)
         cursor.execute("set lock_timeout = '30s'; update t set v = -1 where id = 1")
         conn.rollback()
         conn.close()
         self.equal("t", timeout=60)
+        self.wait(lambda: self.target.value("select deadlocks from pg_stat_database "
+                                            "where datname = current_database()") > 0, self.run_)
 
     def test_target_away_and_back(self):
         server = Postgres(self.PG_VERSION)
