@@ -2,7 +2,8 @@
  * in the same run (objects, then json_dumpb). jansson gets the conversions for free: its decimals,
  * times and base64 are converted once, before the clock runs.
  *
- *   bench_encode [changes]      default 300000 */
+ *   bench_encode [NAME [CHANGES]]      default: all, 300000
+ *   bench_encode --list                the names */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,9 +102,16 @@ static size_t by_jansson(long count, double *ns)
     return bytes;
 }
 
+static const struct {
+    const char *name;
+    const struct tr_format_ops *format; /* NULL: jansson */
+} benches[] = {{"debezium-json", &tr_format_debezium_json},
+               {"json", &tr_format_plain_json},
+               {"debezium-json, jansson", NULL}};
+
 int main(int argc, char **argv)
 {
-    long count = argc > 1 ? strtol(argv[1], NULL, 10) : 300000;
+    long count = argc > 2 ? strtol(argv[2], NULL, 10) : 300000;
     struct tr_cell cells[] = {text("1234567"),
                               text("98765"),
                               text("shipped"),
@@ -124,15 +132,19 @@ int main(int argc, char **argv)
                              .prev_commit_position = 28047080,
                              .ts_us = INT64_C(1700000000000000),
                              .txn_id = 839};
-    double ours_ns, plain_ns, jansson_ns;
-    size_t ours = by_encoder(&tr_format_debezium_json, &event, count, &ours_ns);
-    size_t plain = by_encoder(&tr_format_plain_json, &event, count, &plain_ns);
-    size_t theirs = by_jansson(count / 10 + 1, &jansson_ns);
-    printf("%-24s %10s %12s\n", "key and value", "ns/change", "bytes/change");
-    printf("%-24s %10.0f %12zu\n", "debezium-json", ours_ns, ours / (size_t)count);
-    printf("%-24s %10.0f %12zu\n", "json", plain_ns, plain / (size_t)count);
-    printf("%-24s %10.0f %12zu\n", "debezium-json, jansson", jansson_ns,
-           theirs / (size_t)(count / 10 + 1));
+    for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++) {
+        double ns = 0;
+        long changes = benches[i].format == NULL && argc < 3 ? count / 10 + 1 : count;
+        if (argc > 1 && strcmp(argv[1], "--list") == 0)
+            puts(benches[i].name);
+        if (argc > 1 && strcmp(argv[1], benches[i].name) != 0)
+            continue;
+        size_t bytes = benches[i].format == NULL
+                           ? by_jansson(changes, &ns)
+                           : by_encoder(benches[i].format, &event, changes, &ns);
+        printf("%-24s %6.0f ns  %5zu bytes a change, key and value\n", benches[i].name, ns,
+               bytes / (size_t)changes);
+    }
     tr_table_unref(table);
     return 0;
 }

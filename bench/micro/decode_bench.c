@@ -1,8 +1,10 @@
 /* What one event costs in the decoders: nanoseconds, and instructions where the kernel lets us
- * count them (perf_event_open; else "-", and `valgrind --tool=callgrind` on one benchmark tells).
- * The floor is a memcpy of the same bytes.
+ * count them (perf_event_open; else "-", and bench/micro/instructions.py tells). The floor is a
+ * memcpy of the same bytes.
  *
- *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_decode && bench/micro/bench_decode [NAME] */
+ *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_decode && bench/micro/bench_decode [NAME
+ * [EVENTS]]
+ *   bench_decode --list      the names */
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +18,9 @@
 #include "decode/pgcopy.h"
 #include "decode/pgoutput.h"
 
-#define EVENTS 2000000u
 #define TABLE_COLUMNS 6
+
+static unsigned event_count = 2000000;
 
 struct counter {
     int fd;
@@ -52,10 +55,10 @@ static void counter_report(struct counter *counter, const char *name, size_t byt
     if (counter->fd >= 0) {
         (void)ioctl(counter->fd, PERF_EVENT_IOC_DISABLE, 0);
         if (read(counter->fd, &instructions, sizeof instructions) == sizeof instructions)
-            (void)snprintf(text, sizeof text, "%.0f", (double)instructions / EVENTS);
+            (void)snprintf(text, sizeof text, "%.0f", (double)instructions / event_count);
     }
     printf("%-34s %8.1f ns  %8s instructions  %5zu bytes an event\n", name,
-           (double)us * 1000.0 / EVENTS, text, bytes);
+           (double)us * 1000.0 / event_count, text, bytes);
 }
 
 /* ---- messages ------------------------------------------------------------------------------- */
@@ -160,6 +163,8 @@ struct bench {
 
 static bool skipped(const struct bench *bench, const char *name)
 {
+    if (bench->only != NULL && strcmp(bench->only, "--list") == 0)
+        puts(name);
     return bench->only != NULL && strcmp(bench->only, name) != 0;
 }
 
@@ -184,7 +189,7 @@ static void run_rows(struct bench *bench, const char *name, bool copy, unsigned 
         return;
     give(bench, &bench->begin, false);
     counter_start(&bench->counter);
-    for (unsigned i = 0; i < EVENTS; i++) {
+    for (unsigned i = 0; i < event_count; i++) {
         if (rows_per_txn != 0 && i % rows_per_txn == 0 && i > 0) {
             give(bench, &bench->commit, false);
             give(bench, &bench->begin, false);
@@ -205,7 +210,7 @@ static void run_memcpy(struct bench *bench)
         return;
     size_t at = 0, len = bench->message.len;
     counter_start(&bench->counter);
-    for (unsigned i = 0; i < EVENTS; i++) {
+    for (unsigned i = 0; i < event_count; i++) {
         if (at + len > TR_BATCH_BYTES_TARGET)
             at = 0;
         memcpy(to + at, bench->message.data, len);
@@ -225,7 +230,7 @@ static void run_copy_lines(struct bench *bench, const char *name, const char *li
     for (const char *at = line; *at != '\0'; at++)
         column_count += *at == '\t';
     counter_start(&bench->counter);
-    for (unsigned i = 0; i < EVENTS; i++) {
+    for (unsigned i = 0; i < event_count; i++) {
         if (tr_batch_full(bench->batch))
             tr_batch_reset(bench->batch);
         struct tr_cell *cells = tr_batch_cells(bench->batch, column_count);
@@ -239,6 +244,8 @@ static void run_copy_lines(struct bench *bench, const char *name, const char *li
 
 int main(int argc, char **argv)
 {
+    if (argc > 2)
+        event_count = (unsigned)strtoul(argv[2], NULL, 10);
     struct bench bench = {.only = argc > 1 ? argv[1] : NULL, .counter = counter_open()};
     struct tr_pgoutput_callbacks callbacks = {on_relation, NULL};
     must(tr_pgoutput_new(&callbacks, &bench.decoder, &bench.err), &bench.err);
@@ -257,6 +264,11 @@ int main(int argc, char **argv)
     run_rows(&bench, "insert, bytes held", false, 0);
     run_rows(&bench, "insert, bytes copied", true, 0);
     run_rows(&bench, "insert, transactions of 1", false, 1);
+    tr_outbuf_clear(&bench.message);
+    tr_outbuf_byte(&bench.message, 'U');
+    put_int(&bench.message, 16400, 4);
+    put_tuple(&bench.message, 'N');
+    run_rows(&bench, "update, bytes held", false, 0);
     tr_outbuf_clear(&bench.message);
     tr_outbuf_byte(&bench.message, 'U');
     put_int(&bench.message, 16400, 4);

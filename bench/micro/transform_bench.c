@@ -1,7 +1,8 @@
 /* What one row costs in a transform: nanoseconds of the thread's CPU time, for the users job and
  * for single computed columns.
  *
- *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_transform && bench/micro/bench_transform */
+ *   cmake -DCMAKE_BUILD_TYPE=Release … && ninja bench_transform && bench/micro/bench_transform
+ * [NAME [ROWS]] bench_transform --list      the names; "nothing" only fills the batches */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,9 @@
 #include "transform/transform.h"
 
 #define ROWS_A_BATCH 1000u
-#define BATCHES 1000u
 #define COLUMNS 6
+
+static unsigned batch_count = 1000;
 
 static int64_t cpu_ns(void)
 {
@@ -65,6 +67,19 @@ static void fill(struct tr_batch *batch, const struct tr_table *table)
     }
 }
 
+static void fill_only(void)
+{
+    struct tr_batch *batch;
+    struct tr_error err;
+    struct tr_table *table = make_table();
+    if (tr_batch_new(&batch, &err) != TR_OK)
+        exit(1);
+    for (unsigned i = 0; i < batch_count; i++)
+        fill(batch, table);
+    tr_batch_free(batch);
+    tr_table_unref(table);
+}
+
 static void measure(const char *projection, const char *filter)
 {
     struct tr_table_pattern *pattern;
@@ -84,7 +99,7 @@ static void measure(const char *projection, const char *filter)
         exit(1);
     }
     int64_t spent_ns = 0;
-    for (unsigned i = 0; i < BATCHES; i++) {
+    for (unsigned i = 0; i < batch_count; i++) {
         fill(batch, table);
         int64_t from_ns = cpu_ns();
         if (tr_transform_batch(transform, batch, 1758276000000000, NULL, NULL, &err) != TR_OK) {
@@ -93,30 +108,48 @@ static void measure(const char *projection, const char *filter)
         }
         spent_ns += cpu_ns() - from_ns;
     }
-    printf("%7.0f ns  %s%s%s\n", (double)spent_ns / (ROWS_A_BATCH * BATCHES), projection,
-           filter == NULL ? "" : "  WHERE ", filter == NULL ? "" : filter);
+    printf("%7.0f ns  %s%s%s\n", (double)spent_ns / ((double)ROWS_A_BATCH * batch_count),
+           projection, filter == NULL ? "" : "  WHERE ", filter == NULL ? "" : filter);
     tr_transform_free(transform);
     tr_table_pattern_free(pattern);
     tr_batch_free(batch);
     tr_table_unref(table);
 }
 
-int main(void)
+static const struct {
+    const char *name, *projection, *filter;
+} benches[] = {
+    {"users job", "id, name, LOWER(email) AS email, op, CAST(timestamp AS TIMESTAMP) AS event_time",
+     NULL},
+    {"users job, filter",
+     "id, name, LOWER(email) AS email, op, CAST(timestamp AS TIMESTAMP) AS event_time", "id > 0"},
+    {"four columns", "id, name, email, op", NULL},
+    {"LOWER", "id, LOWER(email) AS x", NULL},
+    {"CAST AS TIMESTAMP", "id, CAST(timestamp AS TIMESTAMP) AS x", NULL},
+    {"id + 1", "id, id + 1 AS x", NULL},
+    {"price * 2", "id, price * 2 AS x", NULL},
+    {"three products", "id, price * 2 AS x, price * 3 AS y, price * 4 AS z", NULL},
+    {"CASE", "id, CASE WHEN id > 5 THEN 'a' ELSE 'b' END AS x", NULL},
+    {"REGEXP_REPLACE", "id, REGEXP_REPLACE(email, '@.*', '') AS x", NULL},
+    {"DATE_FORMAT", "id, DATE_FORMAT(CAST(timestamp AS TIMESTAMP), 'yyyy-MM-dd') AS x", NULL},
+    {"SHA256", "id, SHA256(email) AS x", NULL},
+    {"__topic__", "id, __topic__ AS x", NULL},
+    {"nothing", NULL, NULL},
+};
+
+int main(int argc, char **argv)
 {
-    measure("id, name, LOWER(email) AS email, op, CAST(timestamp AS TIMESTAMP) AS event_time",
-            NULL);
-    measure("id, name, LOWER(email) AS email, op, CAST(timestamp AS TIMESTAMP) AS event_time",
-            "id > 0");
-    measure("id, name, email, op", NULL);
-    measure("id, LOWER(email) AS x", NULL);
-    measure("id, CAST(timestamp AS TIMESTAMP) AS x", NULL);
-    measure("id, id + 1 AS x", NULL);
-    measure("id, price * 2 AS x", NULL);
-    measure("id, price * 2 AS x, price * 3 AS y, price * 4 AS z", NULL);
-    measure("id, CASE WHEN id > 5 THEN 'a' ELSE 'b' END AS x", NULL);
-    measure("id, REGEXP_REPLACE(email, '@.*', '') AS x", NULL);
-    measure("id, DATE_FORMAT(CAST(timestamp AS TIMESTAMP), 'yyyy-MM-dd') AS x", NULL);
-    measure("id, SHA256(email) AS x", NULL);
-    measure("id, __topic__ AS x", NULL);
+    if (argc > 2)
+        batch_count = (unsigned)strtoul(argv[2], NULL, 10) / ROWS_A_BATCH;
+    for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++) {
+        if (argc > 1 && strcmp(argv[1], "--list") == 0)
+            puts(benches[i].name);
+        if (argc > 1 && strcmp(argv[1], benches[i].name) != 0)
+            continue;
+        if (benches[i].projection == NULL)
+            fill_only();
+        else
+            measure(benches[i].projection, benches[i].filter);
+    }
     return 0;
 }
