@@ -58,7 +58,7 @@ def gulp(lab, backlog):
     slot = backlog.slot()
     conninfo = "host=127.0.0.1 port=%d user=postgres dbname=%s replication=database" \
         % (lab.source.port, backlog.db.name)
-    argv = [program, conninfo, slot, backlog.publication, backlog.end]
+    argv = [program, conninfo, slot, backlog.publication, backlog.end, str(lab.args.gulp_us)]
     return _reader(lab, backlog, slot, argv, stdout=subprocess.PIPE)
 
 
@@ -110,9 +110,11 @@ def subscription(lab, backlog):
         cursor.execute("select 1 from bench where id = %s", (backlog.marker,))
         return cursor.fetchone() is not None
     try:
-        load, before = os.getloadavg()[0], lab.cpu()
+        load = os.getloadavg()[0]
         target.execute("alter subscription %s enable" % name)
+        # The launcher may let it wait for seconds, which are not counted.
         began = wait(watch.active, "the subscription", None, 0.002, SUBSCRIPTION_SECONDS)
+        before = lab.cpu()
         ended = wait(arrived, "the subscription's work")
         result = dict(seconds=ended - began, load=load, **lab.cpu_since(before))
     finally:

@@ -106,6 +106,8 @@ def stream_kafka(lab, backlog, variant):
 
     def one(target):
         result = tailrace.stream(lab, backlog, target)
+        if target.count() != backlog.count:
+            raise Skip("the topic holds %d records, not %d" % (target.count(), backlog.count))
         if not samples:
             samples.append(floors.sample_messages(lab, target.topic))
         return result
@@ -136,11 +138,17 @@ def stream_sqlite(lab, backlog, variant):
     def floor():
         result, count = floors.sqlite_loop(lab, backlog, path)
         lab.record.add("floor", "insert and update loop", count, variant=variant, **result)
+
+    def one(target):
+        result = tailrace.stream(lab, backlog, target)
+        found, count = target.count(), lab.db.value("select count(*) from bench")
+        if found != count:
+            raise Skip("the file holds %d rows, not %d" % (found, count))
+        return result
     for _ in range(lab.args.repeat):
         attempt(lab, "insert and update loop", floor)
-    repeat(lab, "tailrace", "tailrace", backlog.count, lambda: with_target(
-        lambda: SqliteTarget(backlog, path), lambda target: tailrace.stream(lab, backlog, target)),
-        variant)
+    repeat(lab, "tailrace", "tailrace", backlog.count,
+           lambda: with_target(lambda: SqliteTarget(backlog, path), one), variant)
 
 
 # ---- latency, start, memory ---------------------------------------------------------------------------

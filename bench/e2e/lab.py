@@ -1,5 +1,6 @@
 """What every measurement of run.py shares: the servers, the table, backlogs, and the record of results."""
 import datetime
+import functools
 import json
 import os
 import platform
@@ -80,6 +81,7 @@ def cpu_of(usage):
     return usage.ru_utime + usage.ru_stime
 
 
+@functools.lru_cache(None)
 def compile_program(name, package, folder=PEERS):
     """A small C program of bench/; its path."""
     out = os.path.join(temp_dir("tailrace-bench-"), name)

@@ -52,7 +52,7 @@ class Peer:
     def _stream(self, one, table, item, label, probe=None):
         for per_txn in TXNS:
             self.load = os.getloadavg()[0]
-            self._add(item, one.stream(lambda: table.changes(self.lab.changes, per_txn), probe),
+            self._add(item, one.stream(lambda: table.changes(self.lab.args.peer_changes, per_txn), probe),
                       "tx %d" % per_txn, label)
 
     def repetition(self, items, check):

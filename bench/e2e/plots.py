@@ -117,7 +117,7 @@ def dots(title, subtitle, unit, rows, goals=(), width=860):
     values = [v for _, _, points in rows for _, v in points] + [v for _, v in goals]
     low = math.floor(math.log10(min(values)))
     high = max(math.ceil(math.log10(max(values))), low + 1)
-    room = width - left - 60
+    room = width - left - 90
 
     def place(value):
         return left + (math.log10(value) - low) / (high - low) * room
@@ -138,9 +138,10 @@ def dots(title, subtitle, unit, rows, goals=(), width=860):
         canvas.line([(place(points[0][1]), y), (place(points[-1][1]), y)], colour, 2.0)
         for index, (label, value) in enumerate(points):
             canvas.dot(place(value), y, colour, 5)
-            # Above and below in turn: percentiles lie close to each other.
-            canvas.text(place(value), y - 10 if index % 2 == 0 else y + 19,
-                        "%s %s" % (label, plain(value)), "text", 11, "middle")
+            # Above, below, above, and away from each other: percentiles lie close together.
+            anchor, shift = ("end", 8) if index == 0 else ("start", -8) if index > 1 else ("middle", 0)
+            canvas.text(place(value) + shift, y - 10 if index % 2 == 0 else y + 19,
+                        "%s %s" % (label, plain(value)), "text", 11, anchor)
     return canvas.svg()
 
 

@@ -46,10 +46,14 @@ def arguments():
     parser.add_argument("--big-rows", type=int, default=10000000, help="of the one large transaction")
     parser.add_argument("--scaling-changes", type=int, default=200000)
     parser.add_argument("--starts", type=int, default=9)
+    parser.add_argument("--gulp-us", type=int, default=1000,
+                        help="how long the gulping reader sleeps when its socket is empty")
     parser.add_argument("--latency-rate", type=int, default=500, help="transactions a second")
     parser.add_argument("--latency-seconds", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--peer-repeat", type=int, help="default: as --repeat")
+    parser.add_argument("--peer-changes", type=int,
+                        help="Debezium's backlogs; default: a quarter of --changes, to save time")
     parser.add_argument("--no-peer", action="store_true", help="without Debezium")
     parser.add_argument("--quick", action="store_true", help="small sizes, everything once: %s" % QUICK)
     parser.add_argument("--json", help="results, for report.py")
@@ -60,6 +64,8 @@ def arguments():
                 setattr(args, name, value)
     if args.peer_repeat is None:
         args.peer_repeat = args.repeat
+    if args.peer_changes is None:
+        args.peer_changes = max(args.changes // 4, 1000)
     chosen = items.NAMES
     if args.only:
         parts = args.only.split(",")

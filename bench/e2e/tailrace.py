@@ -10,7 +10,7 @@ import sys
 import time
 
 import lab as base
-from lab import Skip, Watermark, cpu_of, proc_cpu_seconds, reap, wait
+from lab import POLL_SECONDS, Skip, Watermark, cpu_of, proc_cpu_seconds, reap, wait
 from tr.common import free_port, proc_status, temp_dir
 from tr.pipeline import Run
 from tr.postgres import Database
@@ -164,7 +164,8 @@ class SlotWatch:
 
 
 class NullTarget:
-    name, sink = "null", {"type": "null"}
+    """Asked for its metrics, which costs tailrace 0.1 ms each time."""
+    name, sink, poll_seconds = "null", {"type": "null"}, 0.02
     OPS = ["creates", "updates", "deletes", "reads"]
 
     def __init__(self, lab, backlog=None):
@@ -184,7 +185,7 @@ class NullTarget:
 
 
 class KafkaTarget:
-    name = "kafka"
+    name, poll_seconds = "kafka", POLL_SECONDS
 
     def __init__(self, lab, backlog=None):
         self.lab, self.backlog, self.topic = lab, backlog, lab.unique("topic")
@@ -209,7 +210,7 @@ class KafkaTarget:
 
 class PostgresTarget:
     """filled: the table holds the rows that a backlog updates."""
-    name = "postgres"
+    name, poll_seconds = "postgres", POLL_SECONDS
 
     def __init__(self, lab, backlog=None, db=None):
         self.lab, self.backlog = lab, backlog
@@ -233,7 +234,7 @@ class PostgresTarget:
 
 
 class SqliteTarget:
-    name = "sqlite"
+    name, poll_seconds = "sqlite", POLL_SECONDS
 
     def __init__(self, backlog, filled):
         """filled: a file that holds the rows; it is copied."""
@@ -244,6 +245,9 @@ class SqliteTarget:
 
     def attach(self, job):
         self.conn = sqlite3.connect("file:%s?mode=ro" % self.path, uri=True, isolation_level=None)
+
+    def count(self):
+        return self.conn.execute("select count(*) from bench").fetchone()[0]
 
     def arrived(self):
         return self.conn.execute("select 1 from bench where id = ?",
@@ -285,7 +289,7 @@ def stream(lab, backlog, target, keep_rss=False):
         job.start()
         began = wait(watch.active, "the start", job.look, 0.002)
         target.attach(job)
-        ended = wait(target.arrived, "the stream", job.look)
+        ended = wait(target.arrived, "the stream", job.look, target.poll_seconds)
         cpu = job.stop()
     finally:
         job.close()

@@ -106,17 +106,23 @@ static bool take(struct reader *reader, const char *data, int len)
     return body[0] == 'C' && len >= HEADER_BYTES + COMMIT_BYTES && be64(body + 10) >= reader->end;
 }
 
+static bool readable(PGconn *conn, int wait_ms)
+{
+    struct pollfd ready = {.fd = PQsocket(conn), .events = POLLIN};
+    int found;
+    do
+        found = poll(&ready, 1, wait_ms);
+    while (found < 0 && errno == EINTR);
+    return found > 0;
+}
+
+/* libpq takes 16 KB at a time: only an empty socket is a reason to sleep. */
 static void gather(PGconn *conn, long sleep_us)
 {
     struct timespec pause = {.tv_sec = sleep_us / 1000000, .tv_nsec = sleep_us % 1000000 * 1000};
-    struct pollfd ready = {.fd = PQsocket(conn), .events = POLLIN};
-    int found;
-    if (sleep_us > 0)
+    if (sleep_us > 0 && !readable(conn, 0))
         (void)nanosleep(&pause, NULL);
-    do
-        found = poll(&ready, 1, SILENCE_MS);
-    while (found < 0 && errno == EINTR);
-    require(found > 0, "the server is silent");
+    require(readable(conn, SILENCE_MS), "the server is silent");
     require(PQconsumeInput(conn) == 1, PQerrorMessage(conn));
 }
 
