@@ -11,12 +11,15 @@
 
 #define PROBE_INTERVAL_MS 3000
 #define PROBE_TIMEOUT_MS 1000
-/* Fetched ahead at most, beside the pipeline's batches: bytes decide, not messages. A client that
- * has reached a bound looks again only a second later, so a bound of 100000 small messages, the
- * client's default, halves what can be read. */
-#define QUEUED_KBYTES "32768"
+/* Fetched ahead at most, beside the pipeline's batches: bytes decide, not messages. The client adds
+ * some 200 bytes to each message. */
+#define QUEUED_KBYTES "4096"
 #define QUEUED_MESSAGES "1000000"
+#define FETCH_BYTES "4194304" /* of one response: what can come beyond the bound above */
 #define LOG_INTERVAL_MS 60000
+#define QUEUE_BACKOFF 0x02020000 /* the version of librdkafka that has fetch.queue.backoff.ms */
+#define NUDGE_INTERVAL_MS 5
+#define NUDGE_TIMEOUT_MS 1
 
 static const struct kafka_refusal refusals[] = {
     {"enable.auto.commit",
@@ -77,6 +80,7 @@ static enum tr_status set_defaults(const struct ksrc_source *source, rd_kafka_co
         {"topic.metadata.refresh.interval.ms", refresh},
         {"queued.max.messages.kbytes", QUEUED_KBYTES},
         {"queued.min.messages", QUEUED_MESSAGES},
+        {"fetch.max.bytes", FETCH_BYTES},
         {"fetch.wait.max.ms", "100"},
         /* a broker that is just starting may take a connection and forget it */
         {"socket.connection.setup.timeout.ms", "10000"},
@@ -85,9 +89,34 @@ static enum tr_status set_defaults(const struct ksrc_source *source, rd_kafka_co
         if (kafka_conf_set(conf, settings[i].name, settings[i].value, err) != TR_OK)
             return TR_FAIL;
     }
-    /* librdkafka 2.2 and later; older ones do not know it */
-    (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", NULL, 0);
+    if (rd_kafka_version() >= QUEUE_BACKOFF) /* see ksrc_nudge() for older ones */
+        (void)rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "5", NULL, 0);
     return TR_OK;
+}
+
+/* A client that reached the bound of its queue looks again when its thread wakes for another reason,
+ * before librdkafka 2.2 only a second later: a backlog would be read by one queue a second. Any
+ * request to the broker wakes it. Called when the queue is empty; it asks, where more is to be had,
+ * for what is worth knowing anyway, the end of a partition. */
+void ksrc_nudge(struct ksrc_source *source)
+{
+    uint32_t count = atomic_load(&source->split_count);
+    int64_t now_ms = tr_clock_mono_ms(), low, high;
+    if (rd_kafka_version() >= QUEUE_BACKOFF || now_ms - source->nudged_ms < NUDGE_INTERVAL_MS)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct ksrc_split *split = source->splits[(source->nudged_at + i) % count];
+        if (!split->assigned || split->revoking || split->done ||
+            split->position >= atomic_load(&split->server_end))
+            continue;
+        source->nudged_at = (source->nudged_at + i + 1) % count; /* another one next: brokers */
+        source->nudged_ms = now_ms;
+        if (rd_kafka_query_watermark_offsets(source->client, split->topic, split->split.partition,
+                                             &low, &high,
+                                             NUDGE_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            atomic_store(&split->server_end, high);
+        return;
+    }
 }
 
 enum tr_status ksrc_client_new(struct ksrc_source *source, rd_kafka_t **out, struct tr_error *err)

@@ -70,6 +70,8 @@ struct ksrc_source {
     bool told_first;       /* the first COMMIT is out */
     int64_t discovered_ms, idle_commit_ms, ends_ms;
     int64_t cause_ms, probed_ms; /* connection trouble since; last look */
+    int64_t nudged_ms;
+    uint32_t nudged_at;
     _Atomic bool commit_wanted;
 
     rd_kafka_message_t *fetched[KSRC_FETCHED_MAX];
@@ -88,6 +90,8 @@ struct ksrc_source {
 
 /* ---- consumer.c: the handle ---- */
 enum tr_status ksrc_client_new(struct ksrc_source *source, rd_kafka_t **out, struct tr_error *err);
+/* The client's queue is empty: has it fetch again, if there is more. */
+void ksrc_nudge(struct ksrc_source *source);
 /* Looks whether the brokers can be used, when the client told of trouble. TR_AGAIN: not now. */
 enum tr_status ksrc_health(struct ksrc_source *source, struct tr_error *err);
 static inline void ksrc_healthy(struct ksrc_source *source)

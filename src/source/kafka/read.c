@@ -45,7 +45,11 @@ void ksrc_drop_fetched(struct ksrc_source *source)
 static void fetch_one(struct ksrc_source *source, int timeout_ms)
 {
     int slice_ms = timeout_ms > GROUP_SLICE_MS ? GROUP_SLICE_MS : timeout_ms;
-    rd_kafka_message_t *message = rd_kafka_consumer_poll(source->client, slice_ms);
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(source->client, 0);
+    if (message == NULL && slice_ms > 0) {
+        ksrc_nudge(source);
+        message = rd_kafka_consumer_poll(source->client, slice_ms);
+    }
     if (message != NULL) {
         source->fetched[0] = message;
         source->fetched_count = 1;
@@ -64,8 +68,10 @@ static rd_kafka_message_t *next_message(struct ksrc_source *source, int timeout_
              */
             count =
                 rd_kafka_consume_batch_queue(source->queue, 0, source->fetched, KSRC_FETCHED_MAX);
-            if (count <= 0 && timeout_ms > 0)
+            if (count <= 0 && timeout_ms > 0) {
+                ksrc_nudge(source);
                 count = rd_kafka_consume_batch_queue(source->queue, timeout_ms, source->fetched, 1);
+            }
             source->fetched_count = count > 0 ? (size_t)count : 0;
         }
         if (source->fetched_count == 0)
