@@ -21,6 +21,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/outbuf.h"
+#include "base/thread.h"
 #include "control/address.h"
 
 #define LISTEN_BACKLOG 16
@@ -251,6 +252,7 @@ static void *serve(void *arg)
 {
     struct tr_control_server *server = arg;
     int64_t stop_at_ms = 0; /* 0: not asked to stop */
+    tr_thread_name("control", NULL);
     for (;;) {
         struct pollfd polls[TR_CONTROL_CLIENTS_MAX + 2];
         for (size_t i = 0; i < TR_CONTROL_CLIENTS_MAX; i++) {

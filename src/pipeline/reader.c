@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "pipeline/engine.h"
 
 #define READ_TIMEOUT_MS 200
@@ -193,6 +194,7 @@ static void *reader_main(void *arg)
     const struct tr_source_ops *ops = engine->file->source_ops;
     struct tr_batch *batch = NULL;
     struct tr_error err;
+    tr_thread_name("read", reader->stream ? "log" : "snapshot");
     unsigned generation = 0;
     bool has_splits = reader->stream && (ops->caps & TR_SRC_SPLITS) != 0;
     enum tr_status status = open_stage(reader, &err);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "event/dead_letter.h"
 #include "pipeline/engine.h"
 #include "pipeline/window.h"
@@ -347,6 +348,7 @@ static void *writer_main(void *arg)
     struct tr_engine *engine = branch->engine;
     struct tr_error err;
     int durable_wait_ms = DURABLE_WAIT_FIRST_MS;
+    tr_thread_name("write", branch->config->name);
     while (!atomic_load(&engine->abandon)) {
         uint32_t ticket = tr_bell_ticket(&branch->bell);
         struct tr_batch *batch = next_batch(branch);
