@@ -10,7 +10,7 @@ import sys
 import time
 
 import lab as base
-from lab import POLL_SECONDS, Skip, Watermark, cpu_of, proc_cpu_seconds, reap, wait
+from lab import POLL_SECONDS, WAIT_SECONDS, Skip, Watermark, cpu_of, proc_cpu_seconds, wait
 from tr.common import free_port, proc_status, temp_dir
 from tr.pipeline import Run
 from tr.postgres import Database
@@ -92,36 +92,32 @@ class Job:
         if rss:
             self.rss.append((time.monotonic() - self.began, rss))
 
+    def _reap(self, limit_seconds, what):
+        """Until the process has ended; (when, CPU seconds of the whole run)."""
+        process, deadline = self.run.process, time.monotonic() + limit_seconds
+        while True:
+            found, status, usage = os.wait4(process.pid, os.WNOHANG)
+            now = time.monotonic()
+            if found:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                if status:
+                    raise Skip("tailrace ended with %d: %s" % (process.returncode,
+                                                               self.run.last_line()))
+                return now, cpu_of(usage)
+            self._memory()
+            if now > deadline:
+                raise Skip("%s: no end within %d s" % (what, limit_seconds))
+            time.sleep(0.005)
+
     def to_end(self):
         """Until the process ends by itself; (seconds, CPU seconds)."""
-        pid, deadline = self.run.process.pid, time.monotonic() + base.WAIT_SECONDS
-        while True:
-            found, status, usage = os.wait4(pid, os.WNOHANG)
-            if found:
-                seconds = time.monotonic() - self.began
-                self.run.process.returncode = os.waitstatus_to_exitcode(status)
-                if status:
-                    raise Skip("tailrace ended with %d: %s" % (self.run.process.returncode,
-                                                               self.run.last_line()))
-                return seconds, cpu_of(usage)
-            self._memory()
-            if time.monotonic() > deadline:
-                raise Skip("no end within %d s" % base.WAIT_SECONDS)
-            time.sleep(0.005)
+        ended, cpu = self._reap(WAIT_SECONDS, "the snapshot")
+        return ended - self.began, cpu
 
     def stop(self):
         """CPU seconds of the whole run."""
-        self._memory()
-        process = self.run.process
-        process.send_signal(signal.SIGTERM)
-        signal.alarm(STOP_SECONDS)
-        try:
-            usage = reap(process)
-        finally:
-            signal.alarm(0)
-        if process.returncode:
-            raise Skip("tailrace ended with %d: %s" % (process.returncode, self.run.last_line()))
-        return cpu_of(usage)
+        self.run.process.send_signal(signal.SIGTERM)
+        return self._reap(STOP_SECONDS, "the stop")[1]
 
     def control(self):
         def connect():
