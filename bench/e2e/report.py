@@ -86,9 +86,25 @@ def at_most(value, limit, form):
     return None if value is None else (form % value, value <= limit)
 
 
+def beside_log(f, found, variant):
+    """No stream can be faster than the log comes; how fast that is, is said beside the figure."""
+    log = f.rate("stream-null", "floor", variant)
+    if found is None or log is None:
+        return found
+    return "%s; the log alone: %.0f k/s" % (found[0], log / 1000), found[1]
+
+
 def sqlite_rate(f, variant):
     ours = f.rate("stream-sqlite", "tailrace", variant)
-    return None if ours is None else ("%.0f k/s" % (ours / 1000), ours >= 150000)
+    found = None if ours is None else ("%.0f k/s" % (ours / 1000), ours >= 150000)
+    return beside_log(f, found, variant)
+
+
+def to_kafka(f, variant):
+    found = part(f, "stream-kafka", "floor", 0.8, variant, "the producer")
+    if found is not None:
+        found = "%s, %.0f k/s" % (found[0], f.rate("stream-kafka", "tailrace", variant) / 1000), found[1]
+    return beside_log(f, found, variant)
 
 
 def percentile(f, name, limit):
@@ -128,8 +144,7 @@ def goals(f):
         yield "stream → null, " + txn, "≥ 0.95 of the gulping reader", \
             part(f, "stream-null", "floor", 0.95, txn)
     for txn in TXNS:
-        yield "stream → Kafka, " + txn, "≥ 0.8 of the producer", \
-            part(f, "stream-kafka", "floor", 0.8, txn)
+        yield "stream → Kafka, " + txn, "≥ 0.8 of the producer", to_kafka(f, txn)
         yield "stream → Kafka, " + txn, "≤ 1/10 of Debezium's CPU", cheaper(f, "stream-kafka", 10, txn)
     for txn, least in (("tx 100", 1.0), ("tx 1", 2.0)):
         yield "stream → PostgreSQL, " + txn, "≥ %.1f × the native subscription" % least, \
