@@ -61,15 +61,15 @@ TUNINGS = {
             "poll.interval.ms": "10",
             # max.batch.size and max.queue.size stay as they are: four times of both was measured to be
             # 15 % slower and to take twice the memory.
-            # A resumed connector opens its slot twice; when the first walsender is not gone yet, it
-            # waits. As patient as by default (60 s), but without waiting for 10 s each time.
+            # As patient as by default (60 s) when a slot is still in use after a resumption, but
+            # without sleeping for 10 s each time.
             "slot.retry.delay.ms": "200",
             "slot.max.retries": "300",
         },
         # Without the schema in every message; the JDBC sink cannot do without.
         "source-to-kafka": {"key.converter": JSON, "key.converter.schemas.enable": "false",
                             "value.converter": JSON, "value.converter.schemas.enable": "false"},
-        # The row instead of the whole envelope, so that the schema in every message is a third as long:
+        # The row instead of the whole envelope, so that a message is a quarter as long (its schema is in it):
         # half the CPU, measured. A delete becomes a tombstone, which the sink understands.
         "source-to-sink": {
             "transforms": "row",
