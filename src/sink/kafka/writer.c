@@ -26,6 +26,8 @@
 #define WAIT_SLICE_MS 100
 #define ABORT_TIMEOUT_MS 2000
 #define CLOSE_FLUSH_MS 100
+#define HURRY_RECORDS_MAX 16 /* more than that is load, and linger.ms makes larger requests of it */
+#define HURRY_MS 2
 #define HEADERS_EXTRA 4 /* table ID and the other key of a key change */
 #define HELD_BYTES_MAX (4u << 20)
 #define HELD_RECORDS_MAX 16384
@@ -55,6 +57,7 @@ struct kafka_writer {
     struct tr_outbuf key, value, header;
     int64_t now_us; /* the records' time of processing; once per write */
     uint64_t since_poll;
+    uint64_t fresh_records; /* since the last time that nothing more was at hand */
     uint64_t seq_commit; /* last COMMIT accepted */
     uint64_t seq_durable;
     bool failed;  /* a record was lost: `failure` says why */
@@ -264,6 +267,7 @@ static enum tr_status send_record(struct kafka_writer *writer, struct kafka_reco
         rd_kafka_headers_destroy(record->headers);
     record->headers = NULL;
     writer->open_records++;
+    writer->fresh_records++;
     if (status == TR_OK && ++writer->since_poll >= POLL_EVERY_RECORDS) {
         writer->since_poll = 0;
         (void)rd_kafka_poll(writer->sink->producer, 0);
@@ -517,6 +521,15 @@ enum tr_status kafka_writer_write(void *self, const struct tr_event *events, siz
     return check_failure(writer, err);
 }
 
+/* Nothing more is at hand: a few records are sent without waiting for linger.ms. For as long as this
+ * call lasts the client sends what it has. */
+static void hurry(struct kafka_writer *writer)
+{
+    if (writer->fresh_records > 0 && writer->fresh_records <= HURRY_RECORDS_MAX)
+        (void)rd_kafka_flush(writer->sink->producer, HURRY_MS);
+    writer->fresh_records = 0;
+}
+
 enum tr_status kafka_writer_flush(void *self, int timeout_ms, struct tr_error *err)
 {
     struct kafka_writer *writer = self;
@@ -527,6 +540,7 @@ enum tr_status kafka_writer_flush(void *self, int timeout_ms, struct tr_error *e
         return writer->seq_durable >= writer->seq_commit ? TR_OK : commit_open(writer, err);
     }
     int64_t until_ms = tr_clock_mono_ms() + timeout_ms;
+    hurry(writer);
     for (;;) {
         int64_t left_ms = until_ms - tr_clock_mono_ms();
         bool interrupted = atomic_load(&writer->sink->health->interrupted);
@@ -536,8 +550,8 @@ enum tr_status kafka_writer_flush(void *self, int timeout_ms, struct tr_error *e
             return TR_FAIL;
         if (left_ms <= 0 || interrupted)
             return TR_AGAIN;
-        (void)rd_kafka_poll(writer->sink->producer,
-                            left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS);
+        (void)rd_kafka_flush(writer->sink->producer,
+                             left_ms < WAIT_SLICE_MS ? (int)left_ms : WAIT_SLICE_MS);
     }
 }
 
