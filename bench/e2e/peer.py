@@ -45,7 +45,8 @@ class Peer:
                 "p999_ms", "max_ms")
         record.add(self.entrant, self.label + label, result["events"], result["seconds"], variant,
                    self.load, cpu=result["cpu_seconds"], broker_cpu=result["broker_cpu_seconds"],
-                   source_cpu=result["server_cpu_seconds"], peak_kb=result["peak_kb"],
+                   source_cpu=result["server_cpu_seconds"],
+                   target_cpu=result.get("target_cpu_seconds"), peak_kb=result["peak_kb"],
                    **{key: result.get(key) for key in keys})
         record.item = kept
 

@@ -28,12 +28,10 @@ own within the time measured.
 PostgreSQL runs with fsync off, for all of them. Use a Release build, and a machine that does nothing
 else: the load average before is printed."""
 import argparse
-import datetime
 import json
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
