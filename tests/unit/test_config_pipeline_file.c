@@ -193,7 +193,7 @@ static void test_defaults(void **state)
     assert_int_equal(file->options.checkpoint_interval_ms, 1000);
     assert_int_equal(file->options.checkpoint_keep, 3);
     assert_int_equal(file->options.linger_ms, 100);
-    assert_int_equal(file->options.buffer_memory_bytes, 32 << 20);
+    assert_int_equal(file->options.buffer_memory_bytes, 16 << 20);
     assert_int_equal(file->options.restart_kind, TR_RESTART_EXPONENTIAL);
     assert_int_equal(file->options.restart_attempts, 10);
     assert_int_equal(file->options.restart_delay_ms, 5000);
