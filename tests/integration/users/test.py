@@ -185,7 +185,7 @@ class FromFile(Case):
         chance = random.Random(11)
         kills = 0
         while kills < 12:
-            run.start()
+            run.start(failpoint="sink.sqlite.before_commit=sleep:300")  # or it is over too soon
             deadline = time.time() + 0.4 + chance.random() * 0.6
             while run.running() and time.time() < deadline:
                 time.sleep(0.01)
@@ -193,6 +193,7 @@ class FromFile(Case):
                 break
             run.kill()
             kills += 1
+        print("    %d kills" % kills)
         if not run.running():
             run.start()
         self.end(run, 120)
