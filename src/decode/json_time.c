@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/civil.h"
+
 #define SECONDS_PER_DAY INT64_C(86400)
 #define US_PER_SECOND INT64_C(1000000)
 #define US_PER_DAY (SECONDS_PER_DAY * US_PER_SECOND)
@@ -11,38 +13,6 @@
 #define YEAR_DIGITS_MAX 6
 #define FRACTION_DIGITS_MAX 9
 #define ZONE_HOURS_MAX 18
-
-/* ---- calendar ------------------------------------------------------------------------------- */
-
-/* Days since 1970-01-01. Years begin in March here, so that a leap day is the last of its year. */
-static int64_t days_of(int64_t year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400, year_of_era = year % 400; /* year >= 0 */
-    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
-           719468;
-}
-
-static void civil_of(int64_t days, int64_t *year, int *month, int *day)
-{
-    days += 719468; /* since 0000-03-01; >= 0 for every day that is accepted */
-    int64_t era = days / 146097, day_of_era = days % 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int shifted = (int)((5 * day_of_year + 2) / 153);
-    *day = (int)(day_of_year - (153 * shifted + 2) / 5) + 1;
-    *month = shifted < 10 ? shifted + 3 : shifted - 9;
-    *year = year_of_era + era * 400 + (*month <= 2);
-}
-
-static int days_in_month(int64_t year, int month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && leap);
-}
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
@@ -82,9 +52,9 @@ static bool read_date(struct text *text, struct tr_moment *moment)
     if (text->at - begin < 4 || !take(text, '-') || !two_digits(text, &month) || !take(text, '-') ||
         !two_digits(text, &day))
         return false;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > tr_days_in_month(year, month))
         return false;
-    moment->days = days_of(year, month, day);
+    moment->days = tr_days_from_civil(year, month, day);
     moment->has_date = true;
     return moment->days <= DAYS_MAX;
 }
@@ -213,11 +183,10 @@ static char *put_two(char *to, int value)
 
 static char *put_date(char *to, int64_t days)
 {
-    int64_t year;
-    int month, day;
+    struct tr_civil civil = tr_civil_from_days(days);
+    int64_t year = civil.year;
     char digits[YEAR_DIGITS_MAX + 1];
     int count = 0;
-    civil_of(days, &year, &month, &day);
     while (year > 0 || count < 4) {
         digits[count++] = (char)('0' + year % 10);
         year /= 10;
@@ -225,9 +194,9 @@ static char *put_date(char *to, int64_t days)
     while (count > 0)
         *to++ = digits[--count];
     *to++ = '-';
-    to = put_two(to, month);
+    to = put_two(to, civil.month);
     *to++ = '-';
-    return put_two(to, day);
+    return put_two(to, civil.day);
 }
 
 static char *put_time(char *to, int64_t us_of_day)

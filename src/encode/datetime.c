@@ -1,47 +1,7 @@
-/* Calendar arithmetic: days are counted in 400-year cycles of 146097 days with the year beginning
- * in March, so that the leap day is the year's last and month lengths follow (153 m + 2) / 5. */
 #include "encode/datetime.h"
 
-#define DAYS_PER_CYCLE 146097
-#define DAYS_TO_EPOCH 719468            /* 0000-03-01 to 1970-01-01 */
 #define YEAR_MAX 6000000                /* PostgreSQL's dates end in 5874897 */
 #define MONTH_US INT64_C(2629800000000) /* 365.25 / 12 days */
-
-static int64_t floor_div(int64_t value, int64_t by)
-{
-    int64_t quotient = value / by;
-    return value % by < 0 ? quotient - 1 : quotient;
-}
-
-int64_t tr_days_from_civil(int64_t year, int month, int day)
-{
-    int64_t march_year = month <= 2 ? year - 1 : year;
-    int64_t cycle = floor_div(march_year, 400);
-    int64_t year_of_cycle = march_year - cycle * 400;
-    int64_t march_month = (month + 9) % 12;
-    int64_t day_of_year = (153 * march_month + 2) / 5 + day - 1;
-    int64_t day_of_cycle =
-        year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
-    return cycle * DAYS_PER_CYCLE + day_of_cycle - DAYS_TO_EPOCH;
-}
-
-struct tr_civil tr_civil_from_days(int64_t days)
-{
-    int64_t shifted = days + DAYS_TO_EPOCH;
-    int64_t cycle = floor_div(shifted, DAYS_PER_CYCLE);
-    int64_t day_of_cycle = shifted - cycle * DAYS_PER_CYCLE;
-    /* leave the leap days out: one in 1461 days, but not in 36524, but in 146097 */
-    int64_t year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / 146096) / 365;
-    int64_t day_of_year =
-        day_of_cycle - (year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100);
-    int64_t march_month = (5 * day_of_year + 2) / 153;
-    struct tr_civil civil;
-    civil.day = (int)(day_of_year - (153 * march_month + 2) / 5 + 1);
-    civil.month = (int)(march_month < 10 ? march_month + 3 : march_month - 9);
-    civil.year = cycle * 400 + year_of_cycle + (civil.month <= 2);
-    return civil;
-}
 
 /* ---- reading ------------------------------------------------------------------------------------
  */
@@ -76,13 +36,6 @@ static bool is_word(const char *text, size_t len, const char *word)
     return len == strlen(word) && memcmp(text, word, len) == 0;
 }
 
-static int days_in_month(int64_t year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return month == 2 && leap ? 29 : days[month - 1];
-}
-
 /* Cuts " BC" off the end. */
 static bool cut_bc(const char *text, size_t *len)
 {
@@ -101,7 +54,7 @@ static bool read_date(struct reader *reader, bool bc, int64_t *days)
     if (bc)
         year = 1 - year;
     if (year > YEAR_MAX || month < 1 || month > 12 || day < 1 ||
-        day > days_in_month(year, (int)month))
+        day > tr_days_in_month(year, (int)month))
         return false;
     *days = tr_days_from_civil(year, (int)month, (int)day);
     return true;
@@ -198,7 +151,7 @@ bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant
     if (infinite(text, len, &instant->kind)) {
         bool future = instant->kind == TR_INFINITE;
         int64_t us = future ? TR_TIMESTAMP_INFINITY_US : TR_TIMESTAMP_NEG_INFINITY_US;
-        instant->days = floor_div(us, TR_US_PER_DAY);
+        instant->days = tr_floor_div(us, TR_US_PER_DAY);
         instant->us_of_day = us % TR_US_PER_DAY + (future ? 0 : TR_US_PER_DAY);
         return true;
     }
@@ -209,7 +162,7 @@ bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant
         return false;
     if (reader.at != reader.end && (!read_zone(&reader, &east) || reader.at != reader.end))
         return false;
-    int64_t carry = floor_div(clock - east, TR_US_PER_DAY);
+    int64_t carry = tr_floor_div(clock - east, TR_US_PER_DAY);
     instant->days = days + carry;
     instant->us_of_day = clock - east - carry * TR_US_PER_DAY;
     return true;

@@ -3,6 +3,7 @@
 #ifndef TR_ENCODE_DATETIME_H
 #define TR_ENCODE_DATETIME_H
 
+#include "base/civil.h"
 #include "base/outbuf.h"
 
 #define TR_US_PER_SECOND INT64_C(1000000)
@@ -17,14 +18,7 @@
 
 enum tr_instant_kind { TR_FINITE, TR_INFINITE, TR_NEG_INFINITE };
 
-struct tr_civil {
-    int64_t year; /* astronomical: 0 is 1 BC */
-    int month;    /* 1..12 */
-    int day;      /* 1..31 */
-};
 /* Days since 1970-01-01. */
-int64_t tr_days_from_civil(int64_t year, int month, int day);
-struct tr_civil tr_civil_from_days(int64_t days);
 
 /* All parsers: false when the text has another form or a field is out of range. */
 bool tr_date_parse(const char *text, size_t len, int64_t *days, enum tr_instant_kind *kind);

@@ -3,32 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/civil.h"
+
 #define DAY_US INT64_C(86400000000)
-
-/* Days from 1970-01-01 to a day of the proleptic Gregorian calendar; years count from March, so that
- * the leap day is the last of its year. */
-static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    unsigned of_era = (unsigned)(year - era * 400);
-    unsigned of_year = (153 * (month + (month > 2 ? -3u : 9u)) + 2) / 5 + day - 1;
-    unsigned of_era_days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    return era * 146097 + (int64_t)of_era_days - 719468;
-}
-
-static void civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day)
-{
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    unsigned of_era = (unsigned)(days - era * 146097);
-    unsigned years = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    unsigned of_year = of_era - (365 * years + years / 4 - years / 100);
-    unsigned from_march = (5 * of_year + 2) / 153;
-    *day = of_year - (153 * from_march + 2) / 5 + 1;
-    *month = from_march < 10 ? from_march + 3 : from_march - 9;
-    *year = (int64_t)years + era * 400 + (*month <= 2);
-}
 
 struct scan {
     const char *at, *end;
@@ -56,15 +33,13 @@ static bool take(struct scan *scan, char c)
 
 static bool read_date(struct scan *scan, int64_t *days)
 {
-    static const unsigned char lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     unsigned year, month, day;
     if (!number(scan, 4, &year) || !take(scan, '-') || !number(scan, 2, &month) ||
         !take(scan, '-') || !number(scan, 2, &day) || year == 0 || month == 0 || month > 12)
         return false;
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    if (day == 0 || day > lengths[month - 1] + (unsigned)(month == 2 && leap))
+    if (day == 0 || day > (unsigned)tr_days_in_month(year, (int)month))
         return false;
-    *days = days_from_civil(year, month, day);
+    *days = tr_days_from_civil(year, (int)month, (int)day);
     return true;
 }
 
@@ -171,18 +146,13 @@ bool tr_time_text_parse(enum tr_type type, struct tr_slice text, int64_t *time_u
 
 size_t tr_time_text_format(int64_t time_us, char *buf)
 {
-    int64_t days = time_us / DAY_US, of_day = time_us % DAY_US, year;
-    unsigned month, day;
-    if (of_day < 0) {
-        of_day += DAY_US;
-        days--;
-    }
-    civil_from_days(days, &year, &month, &day);
-    if (year < 1 || year > 9999)
+    int64_t days = tr_floor_div(time_us, DAY_US), of_day = time_us - days * DAY_US;
+    struct tr_civil civil = tr_civil_from_days(days);
+    if (civil.year < 1 || civil.year > 9999)
         return 0;
     unsigned seconds = (unsigned)(of_day / 1000000), fraction = (unsigned)(of_day % 1000000);
-    int len = snprintf(buf, TR_TIME_TEXT_BYTES, "%04d-%02u-%02u %02u:%02u:%02u", (int)year, month,
-                       day, seconds / 3600, seconds / 60 % 60, seconds % 60);
+    int len = snprintf(buf, TR_TIME_TEXT_BYTES, "%04d-%02d-%02d %02u:%02u:%02u", (int)civil.year,
+                       civil.month, civil.day, seconds / 3600, seconds / 60 % 60, seconds % 60);
     if (fraction > 0) {
         len += snprintf(buf + len, TR_TIME_TEXT_BYTES - (size_t)len, ".%06u", fraction);
         while (buf[len - 1] == '0')

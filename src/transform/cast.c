@@ -495,7 +495,7 @@ static bool cast_time(struct tx_call *call, const struct tx_val *value)
         return false;
     if (tx_is_infinite(us))
         return tx_call_fail(call, "infinity has no time of day");
-    return give_time(call, us - tx_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY);
+    return give_time(call, us - tr_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY);
 }
 
 static bool cast_now(struct tx_call *call, const struct tx_val *value)
@@ -520,7 +520,7 @@ static bool cast_now(struct tx_call *call, const struct tx_val *value)
         }
         if (!wall_clock(call, value, &us))
             return false;
-        call->result = tx_int(tx_is_infinite(us) ? us : tx_floor_div(us, TX_US_PER_DAY));
+        call->result = tx_int(tx_is_infinite(us) ? us : tr_floor_div(us, TX_US_PER_DAY));
         return true;
     case TX_TIME:
         return cast_time(call, value);

@@ -23,11 +23,11 @@ static bool k_localtimestamp(struct tx_call *call)
 static bool k_localtime(struct tx_call *call)
 {
     int64_t us = tx_cut_us(wall_now(call), 0);
-    return give(call, us - tx_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY);
+    return give(call, us - tr_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY);
 }
 static bool k_current_date(struct tx_call *call)
 {
-    return give(call, tx_floor_div(wall_now(call), TX_US_PER_DAY));
+    return give(call, tr_floor_div(wall_now(call), TX_US_PER_DAY));
 }
 
 static bool k_extract(struct tx_call *call)
@@ -60,7 +60,7 @@ static bool k_timestampadd(struct tx_call *call)
         return tx_call_fail(call, "the time is out of range");
     if (kind == TX_INSTANT && calendar)
         sum = tx_zone_from_wall(zone, sum);
-    return give(call, kind == TX_DATE ? tx_floor_div(sum, TX_US_PER_DAY) : sum);
+    return give(call, kind == TX_DATE ? tr_floor_div(sum, TX_US_PER_DAY) : sum);
 }
 
 static bool k_timestampdiff(struct tx_call *call)
@@ -129,7 +129,7 @@ static bool k_to_timestamp(struct tx_call *call)
 static bool k_to_date(struct tx_call *call)
 {
     int64_t us;
-    return read(call, &us) && give(call, tx_is_infinite(us) ? us : tx_floor_div(us, TX_US_PER_DAY));
+    return read(call, &us) && give(call, tx_is_infinite(us) ? us : tr_floor_div(us, TX_US_PER_DAY));
 }
 
 /* TO_TIMESTAMP_LTZ(number, 0 | 3 | 6): seconds, milliseconds, microseconds since 1970 */
@@ -158,7 +158,7 @@ static bool k_unix_timestamp(struct tx_call *call)
             return true; /* NULL */
         us = tx_zone_from_wall(call->env->zone, us);
     }
-    return give(call, tx_floor_div(us, TX_US_PER_SECOND));
+    return give(call, tr_floor_div(us, TX_US_PER_SECOND));
 }
 
 static bool k_from_unixtime(struct tx_call *call)

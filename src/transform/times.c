@@ -1,52 +1,11 @@
-/* Calendar arithmetic: days are counted in 400-year cycles of 146097 days whose years begin in
- * March, so that the leap day is the year's last. */
 #include "transform/times.h"
 
 #include <stdio.h>
 #include <strings.h>
 
-#define DAYS_PER_CYCLE 146097
-#define DAYS_TO_EPOCH 719468 /* 0000-03-01 to 1970-01-01 */
 /* µs of every day between fit into 64 bits, with room for a zone's offset */
 #define YEAR_MAX 294246
 #define YEAR_MIN (-290300)
-
-int64_t tx_floor_div(int64_t value, int64_t by)
-{
-    int64_t quotient = value / by;
-    return value % by < 0 ? quotient - 1 : quotient;
-}
-
-int64_t tx_days_from_civil(int64_t year, int month, int day)
-{
-    int64_t march_year = month <= 2 ? year - 1 : year;
-    int64_t cycle = tx_floor_div(march_year, 400), year_of_cycle = march_year - cycle * 400;
-    int64_t day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    return cycle * DAYS_PER_CYCLE + year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 +
-           day_of_year - DAYS_TO_EPOCH;
-}
-
-struct tx_civil tx_civil_from_days(int64_t days)
-{
-    int64_t shifted = days + DAYS_TO_EPOCH;
-    int64_t cycle = tx_floor_div(shifted, DAYS_PER_CYCLE),
-            of_cycle = shifted - cycle * DAYS_PER_CYCLE;
-    /* without leap days: one in 1461 days, but not in 36524, but in 146097 */
-    int64_t year = (of_cycle - of_cycle / 1460 + of_cycle / 36524 - of_cycle / 146096) / 365;
-    int64_t of_year = of_cycle - (year * 365 + year / 4 - year / 100);
-    int64_t march_month = (5 * of_year + 2) / 153;
-    struct tx_civil civil = {.month = (int)(march_month < 10 ? march_month + 3 : march_month - 9),
-                             .day = (int)(of_year - (153 * march_month + 2) / 5 + 1)};
-    civil.year = cycle * 400 + year + (civil.month <= 2);
-    return civil;
-}
-
-int tx_days_in_month(int64_t year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return month == 2 && leap ? 29 : days[month - 1];
-}
 
 /* ---- reading ------------------------------------------------------------------------------------
  */
@@ -122,9 +81,9 @@ static bool read_date(struct reader *reader, bool bc, int64_t *days)
     if (bc)
         year = 1 - year;
     if (year > YEAR_MAX || year < YEAR_MIN || month < 1 || month > 12 || day < 1 ||
-        day > tx_days_in_month(year, (int)month))
+        day > tr_days_in_month(year, (int)month))
         return false;
-    *days = tx_days_from_civil(year, (int)month, (int)day);
+    *days = tr_days_from_civil(year, (int)month, (int)day);
     return true;
 }
 
@@ -230,7 +189,7 @@ static char *put_two(char *to, int64_t value)
     return to + 2;
 }
 
-static char *put_date(char *to, const struct tx_civil *civil)
+static char *put_date(char *to, const struct tr_civil *civil)
 {
     int64_t year = civil->year > 0 ? civil->year : 1 - civil->year;
     if (year > 9999) {
@@ -245,7 +204,7 @@ static char *put_date(char *to, const struct tx_civil *civil)
     return put_two(to, civil->day);
 }
 
-static size_t put_bc(char *buf, char *to, const struct tx_civil *civil)
+static size_t put_bc(char *buf, char *to, const struct tr_civil *civil)
 {
     if (civil->year <= 0) {
         memcpy(to, " BC", 3);
@@ -266,7 +225,7 @@ size_t tx_date_write(int64_t days, char *buf)
 {
     if (tx_is_infinite(days))
         return put_infinity(days, buf);
-    struct tx_civil civil = tx_civil_from_days(days);
+    struct tr_civil civil = tr_civil_from_days(days);
     return put_bc(buf, put_date(buf, &civil), &civil);
 }
 
@@ -293,8 +252,8 @@ size_t tx_stamp_write(int64_t us, bool utc, char *buf)
 {
     if (tx_is_infinite(us))
         return put_infinity(us, buf);
-    int64_t days = tx_floor_div(us, TX_US_PER_DAY);
-    struct tx_civil civil = tx_civil_from_days(days);
+    int64_t days = tr_floor_div(us, TX_US_PER_DAY);
+    struct tr_civil civil = tr_civil_from_days(days);
     char *to = put_date(buf, &civil);
     *to++ = ' ';
     to += tx_time_write(us - days * TX_US_PER_DAY, to);
@@ -310,7 +269,7 @@ int64_t tx_cut_us(int64_t us, int precision)
     static const int64_t units[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
     if (precision < 0 || precision >= 6 || tx_is_infinite(us))
         return us;
-    return tx_floor_div(us, units[precision]) * units[precision];
+    return tr_floor_div(us, units[precision]) * units[precision];
 }
 
 /* ---- units --------------------------------------------------------------------------------------
@@ -381,24 +340,24 @@ static int unit_months(enum tx_unit unit)
 
 static bool add_months(int64_t us, int64_t months, int64_t *out)
 {
-    int64_t days = tx_floor_div(us, TX_US_PER_DAY), of_day = us - days * TX_US_PER_DAY, index;
-    struct tx_civil civil = tx_civil_from_days(days);
+    int64_t days = tr_floor_div(us, TX_US_PER_DAY), of_day = us - days * TX_US_PER_DAY, index;
+    struct tr_civil civil = tr_civil_from_days(days);
     if (__builtin_add_overflow(civil.year * 12 + civil.month - 1, months, &index))
         return false;
-    int64_t year = tx_floor_div(index, 12);
+    int64_t year = tr_floor_div(index, 12);
     int month = (int)(index - year * 12) + 1;
     if (year > YEAR_MAX || year < YEAR_MIN)
         return false;
-    int last = tx_days_in_month(year, month);
-    *out = tx_days_from_civil(year, month, civil.day > last ? last : civil.day) * TX_US_PER_DAY +
+    int last = tr_days_in_month(year, month);
+    *out = tr_days_from_civil(year, month, civil.day > last ? last : civil.day) * TX_US_PER_DAY +
            of_day;
     return true;
 }
 
 bool tx_add(int64_t us, enum tx_unit unit, int64_t count, int64_t *out)
 {
-    int64_t amount, last = tx_days_from_civil(YEAR_MAX, 12, 31) * TX_US_PER_DAY;
-    int64_t first = tx_days_from_civil(YEAR_MIN, 1, 1) * TX_US_PER_DAY;
+    int64_t amount, last = tr_days_from_civil(YEAR_MAX, 12, 31) * TX_US_PER_DAY;
+    int64_t first = tr_days_from_civil(YEAR_MIN, 1, 1) * TX_US_PER_DAY;
     if (tx_is_infinite(us)) {
         *out = us;
         return true;
@@ -416,8 +375,8 @@ int64_t tx_between(enum tx_unit unit, int64_t a, int64_t b)
     if (each != 0)
         return __builtin_sub_overflow(b, a, &difference) ? (b < a ? INT64_MIN : INT64_MAX) / each
                                                          : difference / each;
-    struct tx_civil x = tx_civil_from_days(tx_floor_div(a, TX_US_PER_DAY));
-    struct tx_civil y = tx_civil_from_days(tx_floor_div(b, TX_US_PER_DAY));
+    struct tr_civil x = tr_civil_from_days(tr_floor_div(a, TX_US_PER_DAY));
+    struct tr_civil y = tr_civil_from_days(tr_floor_div(b, TX_US_PER_DAY));
     int64_t months = (y.year - x.year) * 12 + y.month - x.month, moved;
     /* a month counts when it is whole */
     if (add_months(a, months, &moved)) {
@@ -433,14 +392,14 @@ static int64_t iso_week(int64_t days)
 {
     int64_t weekday = ((days + 3) % 7 + 7) % 7; /* Monday 0 */
     int64_t thursday = days - weekday + 3;
-    struct tx_civil civil = tx_civil_from_days(thursday);
-    return (thursday - tx_days_from_civil(civil.year, 1, 1)) / 7 + 1;
+    struct tr_civil civil = tr_civil_from_days(thursday);
+    return (thursday - tr_days_from_civil(civil.year, 1, 1)) / 7 + 1;
 }
 
 bool tx_field(enum tx_unit unit, int64_t us, int64_t *out)
 {
-    int64_t days = tx_floor_div(us, TX_US_PER_DAY), of_day = us - days * TX_US_PER_DAY;
-    struct tx_civil civil = tx_civil_from_days(days);
+    int64_t days = tr_floor_div(us, TX_US_PER_DAY), of_day = us - days * TX_US_PER_DAY;
+    struct tr_civil civil = tr_civil_from_days(days);
     switch (unit) {
     case TX_YEAR:
         *out = civil.year;
@@ -462,7 +421,7 @@ bool tx_field(enum tx_unit unit, int64_t us, int64_t *out)
         *out = ((days + 4) % 7 + 7) % 7 + 1;
         return true;
     case TX_DOY:
-        *out = days - tx_days_from_civil(civil.year, 1, 1) + 1;
+        *out = days - tr_days_from_civil(civil.year, 1, 1) + 1;
         return true;
     case TX_HOUR:
         *out = of_day / (3600 * TX_US_PER_SECOND);
@@ -480,7 +439,7 @@ bool tx_field(enum tx_unit unit, int64_t us, int64_t *out)
         *out = of_day % TX_US_PER_SECOND;
         return true;
     case TX_EPOCH:
-        *out = tx_floor_div(us, TX_US_PER_SECOND);
+        *out = tr_floor_div(us, TX_US_PER_SECOND);
         return true;
     case TX_UNIT_NONE:
         break;
@@ -593,9 +552,9 @@ static void pen_name(struct pen *pen, const char *name, int count)
 }
 
 static void write_piece(struct pen *pen, const struct piece *piece, int64_t us,
-                        const struct tx_civil *civil)
+                        const struct tr_civil *civil)
 {
-    int64_t value = 0, of_day = us - tx_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY;
+    int64_t value = 0, of_day = us - tr_floor_div(us, TX_US_PER_DAY) * TX_US_PER_DAY;
     int64_t hour = of_day / (3600 * TX_US_PER_SECOND);
     switch (piece->letter) {
     case 0:
@@ -658,7 +617,7 @@ bool tx_pattern_write(const char *pattern, size_t len, int64_t us, char *buf, si
                       size_t *written)
 {
     struct reader reader = {pattern, pattern + len};
-    struct tx_civil civil = tx_civil_from_days(tx_floor_div(us, TX_US_PER_DAY));
+    struct tr_civil civil = tr_civil_from_days(tr_floor_div(us, TX_US_PER_DAY));
     struct pen pen = {buf, buf + buf_size, false};
     struct piece piece;
     bool unclosed;
@@ -774,10 +733,10 @@ bool tx_pattern_read(const char *pattern, size_t len, const char *text, size_t t
         fields.hour = fields.hour % 12 + (fields.afternoon ? 12 : 0);
     }
     if (from.at != from.end || fields.month < 1 || fields.month > 12 || fields.year > YEAR_MAX ||
-        fields.day < 1 || fields.day > tx_days_in_month(fields.year, (int)fields.month) ||
+        fields.day < 1 || fields.day > tr_days_in_month(fields.year, (int)fields.month) ||
         fields.hour > 24 || fields.minute > 59 || fields.second > 59)
         return false;
-    *us = tx_days_from_civil(fields.year, (int)fields.month, (int)fields.day) * TX_US_PER_DAY +
+    *us = tr_days_from_civil(fields.year, (int)fields.month, (int)fields.day) * TX_US_PER_DAY +
           ((fields.hour % 24 * 60 + fields.minute) * 60 + fields.second) * TX_US_PER_SECOND +
           fields.fraction_us;
     return true;

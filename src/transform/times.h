@@ -3,17 +3,10 @@
 #ifndef TR_TRANSFORM_TIMES_H
 #define TR_TRANSFORM_TIMES_H
 
+#include "base/civil.h"
 #include "transform/value.h"
 
 #define TX_TIME_TEXT_MAX 48 /* bytes that any canonical date or time needs */
-
-struct tx_civil {
-    int64_t year; /* astronomical: 0 is 1 BC */
-    int month, day;
-};
-int64_t tx_days_from_civil(int64_t year, int month, int day);
-struct tx_civil tx_civil_from_days(int64_t days);
-int tx_days_in_month(int64_t year, int month);
 
 /* What a text said of its zone. */
 struct tx_zone_seen {
@@ -33,7 +26,6 @@ size_t tx_time_write(int64_t us, char *buf);
 size_t tx_stamp_write(int64_t us, bool utc, char *buf);
 /* µs cut to a precision of 0..6 digits, towards the past. */
 int64_t tx_cut_us(int64_t us, int precision);
-int64_t tx_floor_div(int64_t value, int64_t by);
 
 enum tx_unit {
     TX_MICROSECOND,

@@ -143,16 +143,16 @@ static int64_t rule_at(const struct rule_day *day, int64_t year)
 {
     int64_t days;
     if (day->form == 'M') {
-        int64_t first = tx_days_from_civil(year, day->month, 1);
+        int64_t first = tr_days_from_civil(year, day->month, 1);
         int weekday = (int)(((first + 4) % 7 + 7) % 7);
         int of_month = (day->day - weekday + 7) % 7 + (day->week - 1) * 7;
-        while (of_month >= tx_days_in_month(year, day->month))
+        while (of_month >= tr_days_in_month(year, day->month))
             of_month -= 7;
         days = first + of_month;
     } else {
-        bool leap = tx_days_in_month(year, 2) == 29;
+        bool leap = tr_days_in_month(year, 2) == 29;
         int of_year = day->form == 'J' ? day->day - 1 + (leap && day->day >= 60) : day->day;
-        days = tx_days_from_civil(year, 1, 1) + of_year;
+        days = tr_days_from_civil(year, 1, 1) + of_year;
     }
     return days * 86400 + day->at_s;
 }
@@ -161,7 +161,7 @@ static int32_t rule_east(const struct tx_zone *zone, int64_t utc_s)
 {
     if (!zone->has_summer)
         return zone->standard_s;
-    int64_t year = tx_civil_from_days(tx_floor_div(utc_s + zone->standard_s, 86400)).year;
+    int64_t year = tr_civil_from_days(tr_floor_div(utc_s + zone->standard_s, 86400)).year;
     int64_t begin = rule_at(&zone->begin, year) - zone->standard_s;
     int64_t end = rule_at(&zone->end, year) - zone->summer_s;
     bool summer = begin < end ? utc_s >= begin && utc_s < end : utc_s >= begin || utc_s < end;
@@ -345,7 +345,7 @@ int64_t tx_zone_to_wall(const struct tx_zone *zone, int64_t us)
 {
     if (tx_is_infinite(us))
         return us;
-    return us + east_at(zone, tx_floor_div(us, TX_US_PER_SECOND)) * TX_US_PER_SECOND;
+    return us + east_at(zone, tr_floor_div(us, TX_US_PER_SECOND)) * TX_US_PER_SECOND;
 }
 
 /* The two offsets that may hold are those a day before and a day after. */
@@ -353,7 +353,7 @@ int64_t tx_zone_from_wall(const struct tx_zone *zone, int64_t us)
 {
     if (tx_is_infinite(us))
         return us;
-    int64_t wall_s = tx_floor_div(us, TX_US_PER_SECOND);
+    int64_t wall_s = tr_floor_div(us, TX_US_PER_SECOND);
     int32_t before = east_at(zone, wall_s - 86400), after = east_at(zone, wall_s + 86400);
     if (east_at(zone, wall_s - before) == before || before == after)
         return us - before * TX_US_PER_SECOND;
