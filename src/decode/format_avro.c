@@ -979,11 +979,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
                         .schema = {"", 0},
                         .table = {"", 0},
                         .ts_us = TR_TIME_NONE};
-    if (decode_message(&work, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_message(&work, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_avro;

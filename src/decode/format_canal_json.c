@@ -254,11 +254,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
     struct work work = {
         .decoder = decoder,
         .input = {.batch = batch, .text = message->value.ptr, .json_in_strings = true}};
-    if (decode_rows(&work, message, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_rows(&work, message, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_canal_json;

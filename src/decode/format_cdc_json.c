@@ -265,11 +265,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
                         .message = message,
                         .input = {.batch = batch, .text = message->value.ptr},
                         .hidden = {{NULL, 0, TR_CELL_NULL}, {NULL, 0, TR_CELL_NULL}}};
-    if (decode_change(&work, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_change(&work, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_cdc_json;

@@ -41,6 +41,16 @@ void tr_format_close(struct tr_decoder *decoder)
     free(format);
 }
 
+enum tr_status tr_format_end(struct tr_rows *rows, struct tr_batch *batch, uint32_t first,
+                             enum tr_status status)
+{
+    if (status == TR_OK)
+        return TR_OK;
+    batch->event_count = first;
+    tr_rows_rollback(rows);
+    return TR_FAIL;
+}
+
 enum tr_status tr_format_parse(struct tr_json_doc *doc, struct tr_slice text, unsigned keep_depth,
                                struct tr_error *err)
 {

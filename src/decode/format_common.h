@@ -56,6 +56,11 @@ enum tr_status tr_format_rows(struct tr_rows_table *table, struct tr_batch *batc
                               const struct tr_format_row *rows, size_t count, int64_t ts_us,
                               struct tr_error *err) TR_WARN_UNUSED;
 
+/* The end of every format's decode(): unless status is TR_OK, the batch's events behind `first` and what
+ * the message changed in its tables are taken back, and it is TR_FAIL. */
+enum tr_status tr_format_end(struct tr_rows *rows, struct tr_batch *batch, uint32_t first,
+                             enum tr_status status) TR_WARN_UNUSED;
+
 /* A time in an envelope: ISO 8601 text, or a count of 1/units_per_second since 1970. TR_TIME_NONE:
  * it is neither. */
 int64_t tr_format_time(const struct tr_json_node *node, int64_t units_per_second);

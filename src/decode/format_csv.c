@@ -385,11 +385,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
                         .input = {.batch = batch, .text = message->value.ptr}};
     if (decoder->has_header)
         work.header = index < decoder->split_capacity ? decoder->by_split[index] : NULL;
-    if (decode_row(&work, message, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->rows, batch, first, decode_row(&work, message, err));
 }
 
 static enum tr_status schema_marks(struct tr_decoder *decoder, struct tr_batch *batch,

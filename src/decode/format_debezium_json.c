@@ -498,11 +498,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
                                   .text = message->value.ptr,
                                   .key = message->key,
                                   .placeholder = PLACEHOLDER}};
-    if (decode_change(&work, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_change(&work, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_debezium_json;

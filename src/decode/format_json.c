@@ -73,11 +73,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
         work.input.key = message->key;
         work.input.key_plain = decoder->base.take_key;
     }
-    if (decode_row(&work, message, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_row(&work, message, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_json;

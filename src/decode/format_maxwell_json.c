@@ -145,11 +145,7 @@ static enum tr_status decode(struct tr_decoder *decoder, const struct tr_message
 {
     uint32_t first = batch->event_count;
     struct work work = {.decoder = decoder, .input = {.batch = batch, .text = message->value.ptr}};
-    if (decode_row(&work, message, err) == TR_OK)
-        return TR_OK;
-    batch->event_count = first;
-    tr_rows_rollback(decoder->base.rows);
-    return TR_FAIL;
+    return tr_format_end(decoder->base.rows, batch, first, decode_row(&work, message, err));
 }
 
 extern const struct tr_decoder_ops tr_decoder_maxwell_json;
