@@ -52,25 +52,37 @@ void tr_outbuf_printf(struct tr_outbuf *out, const char *format, ...)
     va_end(again);
 }
 
-void tr_outbuf_u64(struct tr_outbuf *out, uint64_t value)
+/* Writes the decimal digits so that they end before `end`; returns the first. At most 20. */
+static char *digits_before(char *end, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof digits;
     do {
-        digits[--at] = (char)('0' + value % 10);
+        *--end = (char)('0' + value % 10);
         value /= 10;
     } while (value != 0);
-    tr_outbuf_bytes(out, digits + at, sizeof digits - at);
+    return end;
+}
+
+void tr_outbuf_u64(struct tr_outbuf *out, uint64_t value)
+{
+    char digits[20], *end = digits + sizeof digits, *first = digits_before(end, value);
+    tr_outbuf_bytes(out, first, (size_t)(end - first));
 }
 
 void tr_outbuf_i64(struct tr_outbuf *out, int64_t value)
 {
-    if (value < 0) {
-        tr_outbuf_byte(out, '-');
-        tr_outbuf_u64(out, 0 - (uint64_t)value);
-    } else {
-        tr_outbuf_u64(out, (uint64_t)value);
-    }
+    char text[TR_I64_TEXT_MAX];
+    tr_outbuf_bytes(out, text, tr_i64_text(value, text));
+}
+
+size_t tr_i64_text(int64_t value, char *out)
+{
+    char digits[20], *end = digits + sizeof digits;
+    char *first = digits_before(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    size_t len = (size_t)(end - first);
+    if (value < 0)
+        *out++ = '-';
+    memcpy(out, first, len);
+    return len + (value < 0);
 }
 
 const char *tr_outbuf_cstr(struct tr_outbuf *out)

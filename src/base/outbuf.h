@@ -20,6 +20,8 @@ void tr_outbuf_printf(struct tr_outbuf *out, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void tr_outbuf_u64(struct tr_outbuf *out, uint64_t value); /* decimal */
 void tr_outbuf_i64(struct tr_outbuf *out, int64_t value);
+#define TR_I64_TEXT_MAX 20
+size_t tr_i64_text(int64_t value, char *out); /* decimal, without a NUL; returns the length */
 /* NUL-terminates (the NUL is not counted) and returns data; "" after a failure. */
 const char *tr_outbuf_cstr(struct tr_outbuf *out);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/outbuf.h"
+
 #define POINT_LIMIT (INT64_C(1) << 40) /* exponents saturate here, far beyond every bound */
 /* Any decimal of so many digits survives the way to binary64 (binary32) and back, so its digits are
  * the shortest ones: the common case needs no conversion at all. */
@@ -167,22 +169,6 @@ size_t tr_number_decimal(const struct tr_number *number, int32_t scale, char *ou
 
 /* ---- binary floating point ------------------------------------------------------------------ */
 
-size_t tr_number_put_int64(int64_t value, char *out)
-{
-    char digits[20];
-    size_t count = 0, len = 0;
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[count++] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (value < 0)
-        out[len++] = '-';
-    while (count > 0)
-        out[len++] = digits[--count];
-    return len;
-}
-
 /* The layout that PostgreSQL gives 0.digits × 10^point. */
 static size_t layout(bool negative, const char *digits, size_t count, int64_t point, bool single,
                      char *out)
@@ -205,7 +191,7 @@ static size_t layout(bool negative, const char *digits, size_t count, int64_t po
         int64_t size = exponent < 0 ? -exponent : exponent;
         if (size < 10)
             *to++ = '0';
-        to += tr_number_put_int64(size, to);
+        to += tr_i64_text(size, to);
     } else {
         if (point <= 0)
             *to++ = '0';

@@ -44,7 +44,4 @@ int64_t tr_number_scale(const struct tr_number *number);
 bool tr_number_double(const struct tr_number *number, bool single, char *out, size_t *out_len,
                       bool *exact);
 
-/* Decimal digits of value, no NUL. Gives the length. */
-size_t tr_number_put_int64(int64_t value, char *out);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/outbuf.h"
 #include "decode/json_number.h"
 #include "decode/json_time.h"
 
@@ -64,7 +65,7 @@ static const char *integer(const struct tr_column *column, struct tr_slice text,
         return not_integer;
     if (!tr_number_int64(&number, &value) || !in_range(column->type, value))
         return not_integer;
-    return set_new(cell, text, buf, tr_number_put_int64(value, buf), batch);
+    return set_new(cell, text, buf, tr_i64_text(value, buf), batch);
 }
 
 /* Digits without an exponent at their column's scale (-1: as written). */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/outbuf.h"
 #include "transform/decimal.h"
 #include "transform/program.h"
 #include "transform/text.h"
@@ -222,7 +223,7 @@ bool tx_to_text(struct tx_call *call, enum tx_kind kind, enum tr_type type,
     else if (kind == TX_STAMP || kind == TX_INSTANT)
         len = tx_stamp_write(value->i, kind == TX_INSTANT, buf);
     else
-        len = (size_t)snprintf(buf, TX_TIME_TEXT_MAX, "%lld", (long long)value->i);
+        len = tr_i64_text(value->i, buf);
     *out = tx_text(buf, len);
     return true;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/outbuf.h"
+
 #define SCRATCH_BLOCK_BYTES (16u << 10)
 #define SCRATCH_KEEP_BYTES (1u << 20)
 #define SQL_DEPTH_MAX 4000
@@ -398,22 +400,6 @@ static uint8_t output_state(const struct tx_output *output, const uint8_t *state
 /* ---- results ------------------------------------------------------------------------------------
  */
 
-static size_t write_int(int64_t value, char *buf)
-{
-    char digits[24];
-    size_t count = 0, len = 0;
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[count++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest != 0);
-    if (value < 0)
-        buf[len++] = '-';
-    while (count > 0)
-        buf[len++] = digits[--count];
-    return len;
-}
-
 static void result_text(enum tx_kind kind, enum tr_type type, const struct tx_val *value, char *buf,
                         struct tr_slice *out)
 {
@@ -438,7 +424,7 @@ static void result_text(enum tx_kind kind, enum tr_type type, const struct tx_va
         else if (kind == TX_DBL)
             len = tx_double_write((double)value->i, type == TR_T_FLOAT32, buf);
         else
-            len = write_int(value->i, buf);
+            len = tr_i64_text(value->i, buf);
     }
     *out = (struct tr_slice){buf, len};
 }

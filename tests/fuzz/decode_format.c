@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/outbuf.h"
 #include "decode/formats.h"
 #include "decode/json_number.h"
 #include "decode/json_reader.h"
@@ -42,7 +43,7 @@ static void check_cell(const struct tr_column *column, const struct tr_cell *cel
         char out[TR_NUMBER_TEXT_BYTES];
         int64_t value;
         require(tr_number_parse(cell->ptr, cell->len, &number) && tr_number_int64(&number, &value));
-        require(tr_number_put_int64(value, out) == cell->len &&
+        require(tr_i64_text(value, out) == cell->len &&
                 memcmp(out, cell->ptr, cell->len) == 0);
         break;
     }
