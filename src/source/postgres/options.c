@@ -165,10 +165,11 @@ const struct tr_option tr_pg_option_table[] = {
      .type = TR_OPT_INT,
      .flags = TR_OPT_ADVANCED,
      .offset = AT(gather_us),
-     .default_text = "500",
+     .default_text = "4000",
      .min = 0,
      .max = 100000,
-     .help = "Microseconds to let data gather before reading when there is a backlog; 0 = never."},
+     .help = "Longest pause, in microseconds, that lets data gather before it is read while there "
+             "is a backlog; how long it is adapts itself. 0 = none."},
     {.name = "decoding.plugin.name",
      .type = TR_OPT_ENUM,
      .flags = TR_OPT_ADVANCED,

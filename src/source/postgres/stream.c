@@ -12,33 +12,26 @@
  * pins no log. It is sent every heartbeat.interval, after 16 MB, or when the server asks for an
  * answer (a server that shuts down waits until we have confirmed everything).
  *
- * Gathering. A walsender sends as soon as the socket takes a message; a reader that wakes up for
- * each one costs the server most of its time in system calls. So with a backlog the reader sleeps
- * gather.time.us before it reads again. A backlog is: one look brought much, or there was something
- * to read, without waiting for it, many times in a row. A lone transaction is neither, so that no
- * latency is added when there is none.
+ * How a backlog is read, and why with pauses: pace.c.
  *
  * Threads: everything on the reader's thread, but acknowledged_lsn, which acknowledge() stores. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/outbuf.h"
+#include "source/postgres/pace.h"
 #include "source/postgres/source.h"
 
 #define HEADER_BYTES 25    /* 'w' and three Int64 */
 #define KEEPALIVE_BYTES 18 /* 'k', two Int64, one byte */
 #define STATUS_BYTES 34    /* 'r', four Int64, one byte */
 #define PG_EPOCH_US INT64_C(946684800000000)
-#define HOLD_BYTES (16u << 10)    /* larger messages are held, smaller ones copied */
-#define BACKLOG_BYTES (32u << 10) /* so much at one look is a backlog */
-#define BACKLOG_WAIT_US 300       /* a wait shorter than that is none */
-#define BACKLOG_LOOKS 8           /* so many looks in a row without waiting are a backlog */
+#define HOLD_BYTES (16u << 10) /* larger messages are held, smaller ones copied */
 #define IDLE_WAL_BYTES (16u << 20)
 #define STATUS_MIN_MS 1000    /* between statuses that only report a moved position */
 #define STATUS_MAX_MS 10000   /* the longest silence of ours */
@@ -63,9 +56,8 @@ struct tr_pg_stream {
     bool idle_asked;   /* … and to hear how far we are */
     int64_t heard_ms;  /* when the server last said something */
     int64_t health_ms, tables_look_ms;
-    unsigned quick_looks; /* in a row, without waiting */
-    size_t drained_bytes; /* since the last wait */
-    char *pending;        /* a message that did not fit into its batch */
+    struct tr_pg_pace pace;
+    char *pending; /* a message that did not fit into its batch */
     size_t pending_len;
     const struct tr_table *bound_table; /* the last one asked for in load_bounds, and the answer */
     uint64_t skip_lsn, soft_lsn;
@@ -228,6 +220,8 @@ enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *
         return TR_FAIL;
     if (PQsetnonblocking(stream->conn.pg, 1) != 0)
         return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
+    tr_pg_pace_init(&stream->pace, PQsocket(stream->conn.pg), PQsslInUse(stream->conn.pg) != 0,
+                    source->settings.options->gather_us);
     int64_t now_ms = tr_clock_mono_ms();
     stream->status_ms = stream->heard_ms = stream->emitted_ms = now_ms;
     stream->health_ms = stream->tables_look_ms = now_ms;
@@ -507,7 +501,7 @@ static enum tr_status drain(struct tr_pg_source *source, struct tr_batch *batch,
                 return fail_ended(source, err);
             if (len < 0)
                 return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
-            stream->drained_bytes += (size_t)len;
+            stream->pace.look_bytes += (size_t)len;
         }
         stream->pending = NULL;
         if (recv_ts_us == 0)
@@ -591,20 +585,10 @@ static void look_after(struct tr_pg_source *source)
         stream->tables_look_ms = stream->health_ms;
 }
 
-static void gather(const struct tr_pg_source *source)
-{
-    int64_t us = source->settings.options->gather_us;
-    struct timespec pause = {.tv_sec = us / 1000000, .tv_nsec = (us % 1000000) * 1000};
-    if (us > 0)
-        (void)nanosleep(&pause, NULL);
-}
-
 /* Waits for the socket, no longer than until the deadline or the next status. TR_AGAIN: woken. */
 static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
-    bool much = stream->drained_bytes >= BACKLOG_BYTES;
-    stream->drained_bytes = 0;
     int64_t now_ms = tr_clock_mono_ms(), wait_ms = deadline_ms - now_ms;
     int64_t status_ms = stream->status_ms + stream->status_max_ms - now_ms;
     if (atomic_load(&source->progress.acknowledged_lsn) != stream->status_lsn)
@@ -617,12 +601,9 @@ static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, st
     int64_t before_us = tr_clock_mono_us();
     enum tr_status status =
         tr_pg_wait(&stream->conn, PQflush(stream->conn.pg) == 1, (int)wait_ms, &woken);
-    bool quick = status == TR_OK && tr_clock_mono_us() - before_us < BACKLOG_WAIT_US;
-    stream->quick_looks = quick ? stream->quick_looks + 1 : 0;
     if (woken)
         return TR_AGAIN;
-    if (quick && (much || stream->quick_looks >= BACKLOG_LOOKS))
-        gather(source);
+    tr_pg_pace_waited(&stream->pace, status == TR_OK, tr_clock_mono_us() - before_us);
     now_ms = tr_clock_mono_ms();
     if (status == TR_OK)
         stream->heard_ms = now_ms;
@@ -653,12 +634,10 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
         bool any;
         if (drain(source, batch, &any, err) != TR_OK)
             return TR_FAIL;
-        if (any && !tr_batch_full(batch)) {
+        while (any && !tr_batch_full(batch) && tr_pg_pace_read_on(&source->stream->pace)) {
             /* once more without waiting: the socket, and TLS's own buffer, may hold more */
             if (consume(source, err) != TR_OK || drain(source, batch, &any, err) != TR_OK)
                 return TR_FAIL;
-            if (any && !tr_batch_full(batch))
-                continue;
         }
         if (give_idle(source, batch, err) != TR_OK || send_status(source, false, err) != TR_OK)
             return TR_FAIL;

@@ -1,0 +1,110 @@
+/* The pace of reading a backlog: how long the pauses become, and how much one look takes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "source/postgres/pace.h"
+
+#define MAX_US 4000
+#define FULL (200 << 10)
+#define QUICK_US 10
+#define MANY 200
+
+static int64_t settle(int64_t pause_us, int64_t max_us, int64_t queued, int64_t bytes_ms)
+{
+    for (int i = 0; i < MANY; i++) {
+        int64_t elapsed_us = bytes_ms > 0 ? queued * 1000 / bytes_ms : 1;
+        pause_us = tr_pg_pace_next(pause_us, max_us, queued, elapsed_us);
+        assert_in_range(pause_us, 0, max_us);
+    }
+    return pause_us;
+}
+
+static void a_full_socket_shortens_the_pause(void **state)
+{
+    (void)state;
+    assert_int_equal(tr_pg_pace_next(1600, MAX_US, FULL, 1600), 1400);
+    assert_int_equal(settle(MAX_US, MAX_US, FULL, 40000), 100);
+    assert_int_equal(settle(50, 50, FULL, 40000), 50); /* gather.time.us is the longest anyway */
+}
+
+static void a_busy_walsender_is_given_time(void **state)
+{
+    (void)state;
+    assert_int_equal(tr_pg_pace_next(800, MAX_US, 20 << 10, 1000), 900);
+    assert_int_equal(settle(100, MAX_US, 20 << 10, 15000), MAX_US);
+    assert_int_equal(settle(500, 700, 20 << 10, 15000), 700);
+}
+
+static void a_light_flow_is_read_soon(void **state)
+{
+    (void)state;
+    assert_int_equal(settle(MAX_US, MAX_US, 1000, 500), 500);
+    assert_int_equal(settle(300, 300, 1000, 500), 300);
+    assert_int_equal(settle(MAX_US, MAX_US, 0, 0), 500);
+}
+
+static unsigned reads_after_backlog(struct tr_pg_pace *pace)
+{
+    for (int i = 0; i < 8; i++)
+        tr_pg_pace_waited(pace, true, QUICK_US);
+    unsigned reads = 1; /* the one that follows every wait */
+    while (reads < MANY && tr_pg_pace_read_on(pace))
+        reads++;
+    return reads;
+}
+
+static void a_look_takes_what_lay_there(void **state)
+{
+    (void)state;
+    int fds[2];
+    static char bytes[100 << 10];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    assert_int_equal(reads_after_backlog(&pace), 1);
+    assert_int_equal(write(fds[1], bytes, 20 << 10), 20 << 10);
+    assert_int_equal(reads_after_backlog(&pace), 2);
+    assert_int_equal(write(fds[1], bytes, 60 << 10), 60 << 10);
+    assert_int_equal(reads_after_backlog(&pace), 3); /* the rest stays in the socket */
+    tr_pg_pace_init(&pace, fds[0], true, MAX_US);
+    assert_int_equal(reads_after_backlog(&pace), MANY); /* TLS: nothing may stay in the library */
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+/* Without a backlog, and with gather.time.us 0, nothing pauses: no look is cut to what lay there.
+ */
+static void a_lone_transaction_is_not_paced(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    for (int i = 0; i < MANY; i++)
+        tr_pg_pace_waited(&pace, i % 4 != 0, i % 2 == 0 ? QUICK_US : 1000);
+    assert_true(tr_pg_pace_read_on(&pace));
+    tr_pg_pace_init(&pace, fds[0], false, 0);
+    assert_int_not_equal(reads_after_backlog(&pace), 1);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_socket_shortens_the_pause),
+        cmocka_unit_test(a_busy_walsender_is_given_time),
+        cmocka_unit_test(a_light_flow_is_read_soon),
+        cmocka_unit_test(a_look_takes_what_lay_there),
+        cmocka_unit_test(a_lone_transaction_is_not_paced),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
