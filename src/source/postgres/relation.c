@@ -263,11 +263,22 @@ static bool has_column(const struct tr_pgoutput_relation *relation, const char *
     return false;
 }
 
+/* From what is held, or else from the catalog, into the arena. */
+static enum tr_status find_attrs(struct tr_pg_source *source, uint32_t oid, bool held,
+                                 struct tr_arena *arena, struct tr_pg_attrs *attrs,
+                                 struct tr_error *err)
+{
+    if (!held)
+        return tr_pg_attrs_load(&source->sql, &oid, 1, arena, attrs, err);
+    *attrs = *tr_pg_ahead_attrs(source, oid);
+    return TR_OK;
+}
+
 /* root_oid: the table takes this oid in place of its own; 0 = its own. */
 static enum tr_status build(struct tr_pg_source *source,
                             const struct tr_pgoutput_relation *relation, uint32_t root_oid,
-                            const struct tr_table *before, bool soft, struct tr_table **table,
-                            struct tr_error *err)
+                            const struct tr_table *before, bool soft, bool held,
+                            struct tr_table **table, struct tr_error *err)
 {
     struct tr_arena arena;
     struct tr_pg_attrs attrs;
@@ -287,7 +298,7 @@ static enum tr_status build(struct tr_pg_source *source,
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's schema");
         goto cleanup;
     }
-    if (tr_pg_attrs_load(&source->sql, &relation->oid, 1, &arena, &attrs, err) != TR_OK ||
+    if (find_attrs(source, relation->oid, held, &arena, &attrs, err) != TR_OK ||
         tr_pg_align(relation, &attrs, before, attnums, err) != TR_OK)
         goto cleanup;
     for (size_t i = 0; i < attrs.count; i++) {
@@ -321,17 +332,18 @@ cleanup:
 static enum tr_status build_with_retry(struct tr_pg_source *source,
                                        const struct tr_pgoutput_relation *relation,
                                        uint32_t root_oid, const struct tr_table *before, bool soft,
-                                       struct tr_table **table, struct tr_error *err)
+                                       bool held, struct tr_table **table, struct tr_error *err)
 {
-    tr_pg_types_clear(&source->types);
+    if (!held)
+        tr_pg_types_clear(&source->types);
     if (tr_pg_source_sql(source, err) != TR_OK)
         return TR_FAIL;
-    enum tr_status status = build(source, relation, root_oid, before, soft, table, err);
+    enum tr_status status = build(source, relation, root_oid, before, soft, held, table, err);
     if (status == TR_FAIL && (err->code == TR_E_PG_CONNECT || err->code == TR_E_PG_SHUTDOWN)) {
         tr_pg_disconnect(&source->sql);
         if (tr_pg_source_sql(source, err) != TR_OK)
             return TR_FAIL;
-        status = build(source, relation, root_oid, before, soft, table, err);
+        status = build(source, relation, root_oid, before, soft, held, table, err);
     }
     return status;
 }
@@ -405,42 +417,31 @@ static void set_known(struct tr_pg_source *source, struct tr_pg_known *known,
     known->dirty = true;
 }
 
-/* The outermost ancestor that is captured; *root_oid = 0 if there is none. */
-static enum tr_status find_captured_root(struct tr_pg_source *source, uint32_t oid,
-                                         struct tr_arena *arena, uint32_t *root_oid,
-                                         struct tr_table_id *root_id, struct tr_error *err)
+/* The outermost ancestor that is captured; root->oid = 0 if there is none. The names are the
+ * arena's, or what is held. */
+static enum tr_status find_captured_root(struct tr_pg_source *source, uint32_t oid, bool held,
+                                         struct tr_arena *arena, struct tr_pg_ancestor *root,
+                                         struct tr_error *err)
 {
-    char oid_text[16];
-    PGresult *rows = NULL;
-    const char *params[] = {oid_text};
-    *root_oid = 0;
-    (void)snprintf(oid_text, sizeof oid_text, "%u", oid);
-    if (tr_pg_query(&source->sql, "read a partition's root",
-                    "WITH RECURSIVE up(oid, depth) AS (SELECT inhparent, 1 FROM "
-                    "pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid "
-                    "WHERE i.inhrelid = $1::oid AND c.relispartition UNION ALL "
-                    "SELECT i.inhparent, up.depth + 1 FROM pg_catalog.pg_inherits i "
-                    "JOIN up ON i.inhrelid = up.oid) "
-                    "SELECT c.oid, n.nspname, c.relname FROM up JOIN pg_catalog.pg_class c "
-                    "ON c.oid = up.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                    "ORDER BY up.depth",
-                    1, params, &rows, err) != TR_OK)
-        return TR_FAIL;
-    enum tr_status status = TR_OK;
-    for (int row = 0; row < PQntuples(rows); row++) {
-        struct tr_table_id id = {source->settings.database, tr_pg_text(rows, row, 1),
-                                 tr_pg_text(rows, row, 2)};
-        if (!tr_pg_settings_match(&source->settings, &id))
-            continue;
-        *root_oid = (uint32_t)tr_pg_int(rows, row, 0);
-        root_id->namespace = source->settings.database;
-        root_id->schema = tr_arena_strdup(arena, id.schema);
-        root_id->table = tr_arena_strdup(arena, id.table);
-        if (root_id->schema == NULL || root_id->table == NULL)
-            status = tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's name");
+    struct tr_pg_ancestor *loaded = NULL;
+    const struct tr_pg_ancestor *ancestors;
+    size_t count = 0;
+    *root = (struct tr_pg_ancestor){0};
+    if (held) {
+        ancestors = tr_pg_ahead_ancestors(source, oid, &count);
+    } else {
+        if (tr_pg_source_sql(source, err) != TR_OK ||
+            tr_pg_ancestors_load(&source->sql, &oid, 1, arena, &loaded, &count, err) != TR_OK)
+            return TR_FAIL;
+        ancestors = loaded;
     }
-    PQclear(rows);
-    return status;
+    for (size_t i = 0; i < count; i++) {
+        struct tr_table_id id = {source->settings.database, ancestors[i].schema,
+                                 ancestors[i].table};
+        if (tr_pg_settings_match(&source->settings, &id))
+            *root = ancestors[i];
+    }
+    return TR_OK;
 }
 
 static enum tr_status new_table(struct tr_pg_source *source, uint32_t oid, bool silent,
@@ -494,33 +495,31 @@ enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batc
 
 /* A table that nobody was told of: a new one, or a partition of a captured root. */
 static enum tr_status meet(struct tr_pg_source *source, const struct tr_pgoutput_relation *relation,
-                           struct tr_batch *batch, const struct tr_table **table,
+                           bool held, struct tr_batch *batch, const struct tr_table **table,
                            struct tr_error *err)
 {
     struct tr_table_id own_id = {source->settings.database, relation->namespace, relation->name};
-    struct tr_table_id root_id = {0};
+    struct tr_pg_ancestor root;
     struct tr_pgoutput_relation described = *relation;
     bool by_leaves = source->server.version < TR_PG_VIA_ROOT_VERSION;
-    uint32_t root_oid = 0;
     struct tr_arena arena;
     struct tr_table *now = NULL;
     enum tr_status status = TR_FAIL;
     tr_arena_init(&arena, 1024, 0);
-    if (tr_pg_source_sql(source, err) != TR_OK ||
-        find_captured_root(source, relation->oid, &arena, &root_oid, &root_id, err) != TR_OK)
+    if (find_captured_root(source, relation->oid, held, &arena, &root, err) != TR_OK)
         goto cleanup;
-    if (!tr_pg_settings_match(&source->settings, &own_id) && !(root_oid != 0 && by_leaves)) {
+    if (!tr_pg_settings_match(&source->settings, &own_id) && !(root.oid != 0 && by_leaves)) {
         status = TR_OK; /* not captured */
         goto cleanup;
     }
-    if (root_oid != 0 && by_leaves) { /* its rows are the root's */
-        described.namespace = root_id.schema;
-        described.name = root_id.table;
+    if (root.oid != 0 && by_leaves) { /* its rows are the root's */
+        described.namespace = root.schema;
+        described.name = root.table;
     }
-    if (build_with_retry(source, &described, by_leaves ? root_oid : 0, NULL, false, &now, err) !=
-        TR_OK)
+    if (build_with_retry(source, &described, by_leaves ? root.oid : 0, NULL, false, held, &now,
+                         err) != TR_OK)
         goto cleanup;
-    status = new_table(source, relation->oid, root_oid != 0 && !by_leaves, now, batch, err);
+    status = new_table(source, relation->oid, root.oid != 0 && !by_leaves, now, batch, err);
     if (status == TR_OK)
         *table = tr_table_ref(now);
 cleanup:
@@ -565,8 +564,9 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
     *table = NULL;
     if (tr_pg_known_find(source, relation->oid, &known, err) != TR_OK)
         return TR_FAIL;
+    bool held = tr_pg_ahead_covers(source, relation->oid, commit_lsn);
     if (known == NULL)
-        return meet(source, relation, batch, table, err);
+        return meet(source, relation, held, batch, table, err);
     bool leaf = known->table->source_id != relation->oid; /* it goes by its root's name */
     bool soft = commit_lsn < known->soft_lsn || commit_lsn < known->skip_lsn;
     if (leaf) {
@@ -574,7 +574,7 @@ enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
         described.name = known->table->id.table;
     }
     if (build_with_retry(source, &described, leaf ? (uint32_t)known->table->source_id : 0,
-                         known->table, soft, &now, err) != TR_OK)
+                         known->table, soft, held, &now, err) != TR_OK)
         return TR_FAIL;
     enum tr_status status = TR_OK;
     if (known->silent) {

@@ -28,6 +28,7 @@ static void source_close(void *self)
     tr_pg_stream_close(source);
     tr_pg_scan_close_all(source);
     tr_pg_known_free(&source->known);
+    tr_pg_ahead_free(source->ahead);
     tr_pg_disconnect(&source->sql);
     tr_pg_catalog_free(&source->catalog);
     tr_pg_types_free(&source->types);

@@ -7,6 +7,7 @@
 #include "base/metric.h"
 #include "decode/pgoutput.h"
 #include "event/batch.h"
+#include "source/postgres/ahead.h"
 #include "source/postgres/postgres.h"
 #include "source/postgres/preflight.h"
 
@@ -57,6 +58,7 @@ struct tr_pg_source {
     uint64_t stream_lsn; /* where the stream begins */
     bool start_commit;   /* the first read gives the marks that end the snapshot */
     struct tr_pg_known_list known;
+    struct tr_pg_ahead *ahead; /* of the stream's thread */
     struct tr_pg_snapshot *snapshot;
     struct tr_pg_stream *stream;
     struct tr_pg_progress progress;

@@ -394,6 +394,57 @@ cleanup:
     return status;
 }
 
+enum tr_status tr_pg_ancestors_load(struct tr_pg_conn *conn, const uint32_t *oids, size_t oid_count,
+                                    struct tr_arena *arena, struct tr_pg_ancestor **ancestors,
+                                    size_t *ancestor_count, struct tr_error *err)
+{
+    struct tr_outbuf list = {0};
+    PGresult *rows = NULL;
+    enum tr_status status = TR_FAIL;
+    *ancestors = NULL;
+    *ancestor_count = 0;
+    if (!put_oids(&list, oids, oid_count)) {
+        (void)no_memory(err);
+        goto cleanup;
+    }
+    const char *params[] = {list.data};
+    if (tr_pg_query(conn, "read the partitions' roots",
+                    "WITH RECURSIVE up(leaf, oid, depth) AS (SELECT inhrelid, inhparent, 1 FROM "
+                    "pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid "
+                    "WHERE i.inhrelid = ANY($1::oid[]) AND c.relispartition UNION ALL "
+                    "SELECT up.leaf, i.inhparent, up.depth + 1 FROM pg_catalog.pg_inherits i "
+                    "JOIN up ON i.inhrelid = up.oid) "
+                    "SELECT up.leaf, c.oid, n.nspname, c.relname FROM up JOIN pg_catalog.pg_class "
+                    "c ON c.oid = up.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                    "ORDER BY up.leaf, up.depth",
+                    1, params, &rows, err) != TR_OK)
+        goto cleanup;
+    size_t count = (size_t)PQntuples(rows);
+    struct tr_pg_ancestor *items =
+        tr_arena_alloc(arena, (count + 1) * sizeof *items, _Alignof(struct tr_pg_ancestor));
+    for (size_t i = 0; items != NULL && i < count; i++) {
+        int row = (int)i;
+        items[i] =
+            (struct tr_pg_ancestor){.leaf_oid = (uint32_t)tr_pg_int(rows, row, 0),
+                                    .oid = (uint32_t)tr_pg_int(rows, row, 1),
+                                    .schema = tr_arena_strdup(arena, tr_pg_text(rows, row, 2)),
+                                    .table = tr_arena_strdup(arena, tr_pg_text(rows, row, 3))};
+        if (items[i].schema == NULL || items[i].table == NULL)
+            items = NULL;
+    }
+    if (items == NULL) {
+        (void)no_memory(err);
+        goto cleanup;
+    }
+    *ancestors = items;
+    *ancestor_count = count;
+    status = TR_OK;
+cleanup:
+    PQclear(rows);
+    tr_outbuf_free(&list);
+    return status;
+}
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 static uint16_t attr_key_index(const struct tr_pg_sent_column *column, bool by_identity)

@@ -49,6 +49,16 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
                                 struct tr_arena *arena, struct tr_pg_attrs *attrs,
                                 struct tr_error *err);
 
+/* A partitioned table above a partition. */
+struct tr_pg_ancestor {
+    uint32_t leaf_oid, oid;
+    const char *schema, *table;
+};
+/* The ancestors of those of the relations that are partitions, by leaf_oid, then outwards. */
+enum tr_status tr_pg_ancestors_load(struct tr_pg_conn *conn, const uint32_t *oids, size_t oid_count,
+                                    struct tr_arena *arena, struct tr_pg_ancestor **ancestors,
+                                    size_t *ancestor_count, struct tr_error *err);
+
 /* One column of a table as it is sent: from R messages or from the catalog. */
 struct tr_pg_sent_column {
     const char *name;

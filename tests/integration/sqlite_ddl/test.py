@@ -158,3 +158,37 @@ class Ddl(Case):
             self.db.statements("alter table t drop column n%d" % index,
                                "update t set a = a + 1 where id = 1")
         self.equal()
+
+    def test_many_tables_are_asked_for_at_once(self):
+        """Twelve tables change while the pipeline is stopped and again while it runs: the first are told
+        apart with columns that were read at once, the later ones must not be."""
+        names = ["t%d" % i for i in range(12)]
+        self.db = self.database("create type m as enum ('a', 'b'); create table p (id int, v text, "
+                                "primary key (id)) partition by range (id); create table p1 partition "
+                                "of p for values from (0) to (1000); insert into p values (1, 'p');" +
+                                "".join("create table %s (id int primary key, a int, b m default 'a');"
+                                        "insert into %s select i, i from generate_series(1, 5) i;"
+                                        % (name, name) for name in names))
+        self.target = self.path("ddl.db")
+        self.run_ = self.pipeline(self.db.source(), {"type": "sqlite", "path": self.target}).start()
+        self.all_equal(names)
+        self.run_.stop()
+        for name in names:
+            self.db.statements("insert into %s values (10, 10)" % name,
+                               "alter table %s rename column a to was_a" % name,
+                               "alter table %s add column a int default 7" % name,
+                               "insert into %s (id) values (11)" % name)
+        self.db.statements("insert into p values (2, 'p')")
+        self.run_.start(args=["--log-level", "debug"])
+        self.all_equal(names)
+        self.run_.wait_log("the columns of all tables were read at once")
+        for name in names:
+            self.db.statements("alter table %s drop column a" % name,
+                               "alter table %s add column a int default 9" % name,
+                               "insert into %s (id) values (12)" % name)
+        self.db.statements("insert into p values (3, 'p')")
+        self.all_equal(names)
+
+    def all_equal(self, names):
+        for name in names + ["p"]:
+            self.equal(name)
