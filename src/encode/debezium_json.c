@@ -91,13 +91,45 @@ static const char *snapshot_word(const struct tr_event *event)
 
 static int64_t milliseconds(int64_t us) { return us / 1000 - (us % 1000 < 0); }
 
+/* A moment in the three units that an envelope shows; converted once, for the digits are the same.
+ */
+struct moment {
+    char digits[TR_I64_TEXT_MAX + 3];
+    size_t ms_len, us_len, ns_len;
+};
+
+static void set_moment(struct moment *moment, int64_t us)
+{
+    moment->us_len = tr_i64_text(us, moment->digits);
+    moment->ns_len = us == 0 ? 1 : moment->us_len + 3;
+    memcpy(moment->digits + moment->us_len, "000", 3);
+    moment->ms_len = us >= 1000 ? moment->us_len - 3 : 0; /* 0: not a part of the digits */
+}
+
+static void put_ms(const struct moment *moment, int64_t us, struct tr_outbuf *out)
+{
+    if (moment->ms_len > 0)
+        tr_outbuf_bytes(out, moment->digits, moment->ms_len);
+    else
+        tr_outbuf_i64(out, milliseconds(us));
+}
+
+static void put_us_and_ns(const struct moment *moment, struct tr_outbuf *out)
+{
+    tr_outbuf_bytes(out, moment->digits, moment->us_len);
+    tr_outbuf_lit(out, ",\"ts_ns\":");
+    tr_outbuf_bytes(out, moment->digits, moment->ns_len);
+}
+
 static void write_source(const struct tr_event *event, const struct tr_template *tpl,
                          struct tr_outbuf *out)
 {
     bool read = event->op == TR_OP_READ;
     uint64_t lsn = event->position != 0 ? event->position : event->commit_position;
+    struct moment at;
+    set_moment(&at, event->ts_us);
     tr_outbuf_bytes(out, tpl->source_head.ptr, tpl->source_head.len);
-    tr_outbuf_i64(out, milliseconds(event->ts_us));
+    put_ms(&at, event->ts_us, out);
     tr_outbuf_lit(out, ",\"snapshot\":\"");
     tr_outbuf_str(out, snapshot_word(event));
     tr_outbuf_bytes(out, tpl->source_db.ptr, tpl->source_db.len);
@@ -110,9 +142,7 @@ static void write_source(const struct tr_event *event, const struct tr_template 
     }
     tr_outbuf_u64(out, lsn);
     tr_outbuf_lit(out, "\\\"]\",\"ts_us\":");
-    tr_outbuf_i64(out, event->ts_us);
-    tr_outbuf_lit(out, ",\"ts_ns\":");
-    tr_outbuf_i64(out, event->ts_us * 1000);
+    put_us_and_ns(&at, out);
     tr_outbuf_bytes(out, tpl->source_table.ptr, tpl->source_table.len);
     if (event->txn_id != 0)
         tr_outbuf_u64(out, event->txn_id);
@@ -192,11 +222,11 @@ static enum tr_status debezium_value(struct tr_encoder *encoder, const struct tr
     char op[] = ",\"transaction\":null,\"op\":\"?\",\"ts_ms\":";
     op[sizeof op - 1 - sizeof "\",\"ts_ms\":"] = (char)event->op;
     tr_outbuf_bytes(out, op, sizeof op - 1);
-    tr_outbuf_i64(out, milliseconds(now_us));
+    struct moment now;
+    set_moment(&now, now_us);
+    put_ms(&now, now_us, out);
     tr_outbuf_lit(out, ",\"ts_us\":");
-    tr_outbuf_i64(out, now_us);
-    tr_outbuf_lit(out, ",\"ts_ns\":");
-    tr_outbuf_i64(out, now_us * 1000);
+    put_us_and_ns(&now, out);
     tr_outbuf_byte(out, '}');
     return tr_encoder_finish(encoder, event, out, err);
 }

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,28 @@ static void arena_strings(void **state)
     tr_arena_free(&arena);
 }
 
+static void expect_digits(struct tr_outbuf *out, uint64_t value)
+{
+    char want[24];
+    (void)snprintf(want, sizeof want, "%llu", (unsigned long long)value);
+    tr_outbuf_clear(out);
+    tr_outbuf_u64(out, value);
+    assert_string_equal(tr_outbuf_cstr(out), want);
+}
+
+static void outbuf_digits(void **state)
+{
+    (void)state;
+    struct tr_outbuf out = {0};
+    for (uint64_t value = 0; value < 10100; value++)
+        expect_digits(&out, value);
+    for (uint64_t power = 10; power < UINT64_MAX / 10; power *= 10) {
+        for (uint64_t near = 0; near < 3; near++)
+            expect_digits(&out, power - 1 + near);
+    }
+    tr_outbuf_free(&out);
+}
+
 static void outbuf_numbers_and_text(void **state)
 {
     (void)state;
@@ -138,6 +161,7 @@ int main(void)
         cmocka_unit_test(arena_gives_aligned_disjoint_pieces),
         cmocka_unit_test(arena_reset_keeps_only_its_bound),
         cmocka_unit_test(arena_strings),
+        cmocka_unit_test(outbuf_digits),
         cmocka_unit_test(outbuf_numbers_and_text),
         cmocka_unit_test(outbuf_grows_over_every_size),
         cmocka_unit_test(outbuf_failure_sticks_until_cleared),

@@ -241,6 +241,36 @@ static void test_origin(void **state)
     tr_outbuf_free(&out);
 }
 
+/* One conversion makes all three units: milliseconds are rounded down, also before 1970. */
+static void test_moments(void **state)
+{
+    (void)state;
+    static const int64_t moments_us[] = {0,  5,  999,  1000,  1001,  123456,
+                                         -1, -5, -999, -1000, -1001, INT64_C(-9000000000000000)};
+    struct tr_cell after[] = {text("1"), text("k"), text("5"), text("1"), text("x"), text("z")};
+    struct tr_outbuf out = {0};
+    struct tr_error err;
+    for (size_t i = 0; i < sizeof moments_us / sizeof *moments_us; i++) {
+        struct tr_event event = change(TR_OP_CREATE, NULL, after);
+        int64_t us = moments_us[i], ms = us / 1000 - (us % 1000 < 0);
+        char source[80], units[120], tail[120];
+        event.ts_us = us;
+        tr_outbuf_clear(&out);
+        assert_int_equal(tr_format_debezium_json.encode_value(encoder, &event, us, &out, &err),
+                         TR_OK);
+        (void)snprintf(source, sizeof source, "\"name\":\"pre\",\"ts_ms\":%lld,", (long long)ms);
+        (void)snprintf(units, sizeof units, "\"ts_us\":%lld,\"ts_ns\":%lld,\"schema\"",
+                       (long long)us, (long long)us * 1000);
+        (void)snprintf(tail, sizeof tail,
+                       "\"op\":\"c\",\"ts_ms\":%lld,\"ts_us\":%lld,\"ts_ns\":", (long long)ms,
+                       (long long)us);
+        assert_non_null(strstr(tr_outbuf_cstr(&out), source));
+        assert_non_null(strstr(tr_outbuf_cstr(&out), units));
+        assert_non_null(strstr(tr_outbuf_cstr(&out), tail));
+    }
+    tr_outbuf_free(&out);
+}
+
 static void test_bad_value(void **state)
 {
     (void)state;
@@ -382,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_truncate_and_skipping, setup, teardown),
         cmocka_unit_test_setup_teardown(test_message, setup, teardown),
         cmocka_unit_test_setup_teardown(test_origin, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_moments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_value, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plain, setup_plain, teardown),
         cmocka_unit_test_setup_teardown(test_records, setup, teardown),
