@@ -6,7 +6,7 @@
  * A walsender sends each change as soon as the socket takes it. While the receiver's window is open
  * every message costs it a packet; while it is closed, only a copy. So this reader keeps a small
  * receive buffer nearly full: it takes three reads of libpq's 16 KB, then sleeps, a tenth shorter
- * when the socket was full and a tenth longer when it was not (SLEEP_US at most, default 4000; 0
+ * when the socket was full and a tenth longer when it was not (SLEEP_US at most, default 10000; 0
  * reads as fast as it can). That is the fastest that the walsender of this machine was seen to
  * deliver pgoutput (proto_version 1, as tailrace asks for) to anybody.
  *
@@ -150,7 +150,7 @@ int main(int argc, char **argv)
     require(argc == 5 || argc == 6, "usage: pg_gulp CONNINFO SLOT PUBLICATION END_LSN [SLEEP_US]");
     unsigned high, low;
     require(sscanf(argv[4], "%X/%X", &high, &low) == 2, "END_LSN is like 0/16B3748");
-    double sleep_max_us = argc == 6 ? strtod(argv[5], NULL) : 4000, sleep_us = sleep_max_us / 8;
+    double sleep_max_us = argc == 6 ? strtod(argv[5], NULL) : 10000, sleep_us = sleep_max_us / 20;
     require(sleep_max_us >= 0 && sleep_max_us < 1e6, "SLEEP_US is below a second");
     struct reader reader = {.conn = PQconnectdb(argv[1]), .end = (uint64_t)high << 32 | low};
     require(PQstatus(reader.conn) == CONNECTION_OK, PQerrorMessage(reader.conn));

@@ -37,7 +37,7 @@
 #define LOOK_BYTES (48 << 10)
 #define READ_BYTES (16 << 10)     /* libpq's buffer */
 #define READS_MAX 8               /* without a pause before */
-#define FULL_BYTES (90 << 10)     /* of a socket whose window is nearly closed */
+#define FULL_BYTES (100 << 10)    /* of a socket whose window is nearly closed */
 #define RECEIVE_BYTES (128 << 10) /* SO_RCVBUF; the kernel doubles it for its own needs */
 #define NEAR_US 500               /* a round trip that RECEIVE_BYTES do not slow down */
 #define HEAVY_BYTES_MS 4000       /* a walsender that sends so much is busy */
