@@ -286,7 +286,9 @@ static void locked_by_another(void **state)
     send_commit(&rig, "0/2");
     assert_int_equal(sqlite3_exec(other, "COMMIT; BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     put(&rig, TR_OP_CREATE, table, NULL, ROW("2", "x"));
-    assert_code(&rig, TR_E_SQLITE_BUSY, send_batch(&rig));
+    put_commit(&rig, "lsn", "0/3");
+    assert_ok(&rig, send_batch(&rig)); /* it waits in memory */
+    assert_code(&rig, TR_E_SQLITE_BUSY, tr_sink_sqlite.flush(rig.writer, 0, &rig.err));
     assert_int_equal(rig.err.class, TR_TRANSIENT);
     assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     (void)sqlite3_close(other);
@@ -397,7 +399,10 @@ static void damaged_file(void **state)
         char id[8];
         (void)snprintf(id, sizeof id, "%d", i);
         put(&rig, TR_OP_UPDATE, table, NULL, ROW(id, "new"));
+        put_commit(&rig, NULL, NULL);
         status = tr_sink_sqlite.write(writer, rig.batch->events, rig.batch->event_count, &rig.err);
+        if (status == TR_OK)
+            status = tr_sink_sqlite.flush(writer, 0, &rig.err);
         tr_batch_reset(rig.batch);
     }
     assert_int_equal(status, TR_FAIL);
@@ -509,7 +514,9 @@ static void interrupt_ends_a_wait(void **state)
         _exit(0);
     }
     put(&rig, TR_OP_CREATE, table, NULL, ROW("2", "x"));
-    assert_code(&rig, TR_E_SQLITE_BUSY, send_batch(&rig));
+    put_commit(&rig, "lsn", "0/2");
+    assert_ok(&rig, send_batch(&rig));
+    assert_code(&rig, TR_E_SQLITE_BUSY, tr_sink_sqlite.flush(rig.writer, 0, &rig.err));
     assert_int_equal(waitpid(child, NULL, 0), child);
     (void)sqlite3_close(other);
 }

@@ -215,6 +215,7 @@ static void half_a_transaction_is_never_seen(void **state)
     put_commit(&rig, "lsn", "0/3");
     put(&rig, TR_OP_CREATE, goods, NULL, ROW("101", "c", NULL));
     assert_ok(&rig, send_batch(&rig));
+    assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 0, &rig.err));
     assert_query(&rig, "SELECT max(id) FROM goods", "100");
     rig_close(&rig);
     rig_open(&rig);

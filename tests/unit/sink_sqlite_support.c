@@ -37,7 +37,8 @@ void rig_start(struct rig *rig)
                                                   .busy_timeout_ms = 200,
                                                   .cache_bytes = 4 << 20,
                                                   .commit_rows = 50000,
-                                                  .commit_ms = 60000};
+                                                  .commit_ms = 60000,
+                                                  .commit_bytes = 1 << 20};
     rig->context = (struct tr_context){.pipeline_name = "shop", .state_dir = rig->dir};
     assert_ok(rig, tr_batch_new(&rig->batch, &rig->err));
     rig_open(rig);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "sqlite_internal.h"
 
@@ -770,13 +771,11 @@ enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event,
     if (event->change->kind == TR_CHANGE_CREATE_TABLE &&
         tr_sqlite_entry(writer, event->table, &entry, err) == TR_OK)
         return TR_OK;
-    if ((!writer->inside_source && writer->in_transaction &&
-         tr_sqlite_commit(writer, err) != TR_OK) ||
-        tr_sqlite_begin(writer, err) != TR_OK ||
+    if (tr_sqlite_settle(writer, err) != TR_OK || tr_sqlite_begin(writer, err) != TR_OK ||
         tr_sqlite_exec(writer->db, "SAVEPOINT tailrace_apply", "begin a schema change", err) !=
             TR_OK)
         return tr_sqlite_broken(writer, err);
-    writer->inside_source = true;
+    writer->inside_source = writer->beyond = true;
     struct apply apply = {.writer = writer,
                           .db = writer->db,
                           .event = event,
@@ -792,6 +791,8 @@ enum tr_status tr_sqlite_writer_apply(void *self, const struct tr_event *event,
     tr_arena_free(&apply.arena);
     if (status == TR_OK) {
         writer->txn_changes++;
+        if (writer->gathered++ == 0)
+            writer->gather_begin_ms = tr_clock_mono_ms();
         return TR_OK;
     }
     err->seq = event->seq;

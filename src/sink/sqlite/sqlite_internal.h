@@ -1,7 +1,9 @@
 /* Inside of the SQLite sink, shared by its files only.
  *
  *   sqlite_sink.c     options, open, validate, load_marks, drop, writer life, the ops table
- *   sqlite_write.c    rows, transactions, flush
+ *   sqlite_write.c    transactions, flush
+ *   sqlite_buffer.c   changes that wait, and the order in which they are written
+ *   sqlite_rows.c     the statements of one row event
  *   sqlite_tables.c   cache of prepared statements per schema version
  *   sqlite_marks.c    the position table
  *   sqlite_newest.c   rows of tables with a version: last write wins
@@ -41,6 +43,7 @@ struct sqlite_options {
     int64_t cache_bytes;
     int64_t commit_rows;
     int64_t commit_ms;
+    int64_t commit_bytes;
     int64_t tombstone_retention_ms; /* 0: for ever */
 };
 
@@ -239,6 +242,10 @@ struct table_entry {
     sqlite3_stmt *erase;    /* by key; keyless: by rowid */
     sqlite3_stmt *truncate;
     sqlite3_stmt *version; /* of the row of a key; NULL: a table without versions */
+    bool sortable;          /* see tr_sqlite_sortable */
+    int64_t schema_version; /* of the file when that was found */
+    uint32_t slot;          /* in the buffer, when slot_round is the buffer's round */
+    uint64_t slot_round;
     struct table_variant variants[VARIANTS_MAX];
     uint8_t *mask; /* scratch of the current row, a byte a column */
 };
@@ -247,10 +254,34 @@ struct table_owner {
     char *target, *namespace, *schema;
 };
 
+/* ---- changes that wait (sqlite_buffer.c) ---------------------------------------------------- */
+
+#define BUFFER_KEEP_BYTES (1u << 20)     /* more is given back when it is not needed any more */
+#define BUFFER_ROW_BYTES_MAX (256u << 10) /* a larger row is written at once */
+#define BUFFER_SLOTS_MAX 4096u            /* schema versions in the buffer */
+#define BUFFER_GROUPS_MAX (1u << 30)
+struct buffer_slot;
+struct buffer_item;
+struct sqlite_buffer {
+    struct tr_outbuf data;             /* records */
+    size_t count;                      /* of records */
+    size_t boundary, boundary_count;   /* bytes and records before the last COMMIT event */
+    struct buffer_slot *slots;
+    uint32_t slot_count, slot_capacity;
+    uint32_t group_next;
+    uint64_t round; /* counts how often the slots were cleared */
+    struct buffer_item *items, *spare; /* the order */
+    size_t item_capacity;
+    struct tr_cell *before, *after;    /* of the event in work */
+};
+
 struct sqlite_writer {
     struct sqlite_sink *sink;
     sqlite3 *db;
-    sqlite3_stmt *begin, *commit;
+    sqlite3_stmt *begin, *commit, *schema_version;
+    struct sqlite_buffer buffer;
+    int64_t triggers_version; /* schema version of has_triggers; -1: not known */
+    bool has_triggers;
     struct sqlite_marks marks;
     struct sqlite_deleted deleted;
     struct tr_outbuf key_text, version, old_version; /* of the row in work */
@@ -264,17 +295,50 @@ struct sqlite_writer {
     struct tr_outbuf sql;
     bool in_transaction; /* ours is open */
     bool inside_source;  /* rows or DDL came since the last COMMIT event */
+    bool beyond;         /* the open transaction holds a part of a source transaction whose COMMIT
+                            has not come, and nothing else */
     int64_t txn_changes; /* rows, schema changes and early marks in it */
-    int64_t txn_begin_ms;
+    int64_t gathered;    /* changes since the last commit */
+    int64_t gather_begin_ms; /* of the first of them */
+    int64_t write_ms;        /* when the last events came */
+    int64_t commit_end_ms, commit_took_ms, commit_changes; /* of the last commit */
     uint64_t accepted_seq;  /* last COMMIT event */
     uint64_t committed_seq; /* visible in the file */
     _Atomic uint64_t durable_seq;
     int wal_fd; /* for fdatasync; -1 not open */
+    bool half_done; /* a part of the buffer is in the open transaction: it cannot stand */
     bool poisoned;
     struct tr_error poison; /* what broke the writer: every later call repeats it */
     int64_t rows_missing, rows_older; /* since the last metric update */
 };
 
+enum tr_status tr_sqlite_buffer_open(struct sqlite_buffer *buffer, struct tr_error *err);
+void tr_sqlite_buffer_free(struct sqlite_buffer *buffer);
+/* Copies a row event. TR_END: not taken, it has to be written as it is (and will be refused): its
+ * key or a value is missing or malformed. */
+enum tr_status tr_sqlite_buffer_add(struct sqlite_writer *writer, struct table_entry *entry,
+                                    const struct tr_event *event, struct tr_error *err);
+bool tr_sqlite_buffer_full(const struct sqlite_buffer *buffer, int64_t bytes_max);
+/* A COMMIT event: what is there now is whole. */
+void tr_sqlite_buffer_boundary(struct sqlite_buffer *buffer);
+/* In the open transaction: *as_arrived, the file's schema changed so that order can show. */
+enum tr_status tr_sqlite_buffer_check(struct sqlite_writer *writer, bool *as_arrived,
+                                      struct tr_error *err);
+/* Puts the first `count` records into order; then tr_sqlite_buffer_event gives them one by one
+ * (false: the next one makes this one void), valid until the next call. */
+enum tr_status tr_sqlite_buffer_sort(struct sqlite_writer *writer, size_t count, bool as_arrived,
+                                     struct tr_error *err);
+bool tr_sqlite_buffer_event(struct sqlite_writer *writer, size_t index, size_t count,
+                            struct tr_event *event);
+/* Forgets the first `count` records, which take `bytes`. */
+void tr_sqlite_buffer_drop(struct sqlite_buffer *buffer, size_t bytes, size_t count);
+
+enum tr_status tr_sqlite_schema_version(struct sqlite_writer *writer, int64_t *version,
+                                        struct tr_error *err);
+/* May changes of different keys of this target change places? When it has a key and no other
+ * uniqueness, and no trigger is in the file. Foreign keys are not enforced on our connection. */
+enum tr_status tr_sqlite_sortable(struct sqlite_writer *writer, const struct tr_table *table,
+                                  bool *sortable, struct tr_error *err);
 enum tr_status tr_sqlite_entry(struct sqlite_writer *writer, const struct tr_table *table,
                                struct table_entry **entry, struct tr_error *err);
 enum tr_status tr_sqlite_variant(struct sqlite_writer *writer, struct table_entry *entry,
@@ -287,7 +351,9 @@ enum tr_status tr_sqlite_own(struct sqlite_writer *writer, const struct tr_table
 void tr_sqlite_disown(struct sqlite_writer *writer, const struct tr_table_id *id);
 void tr_sqlite_owners_free(struct sqlite_writer *writer);
 
-/* sqlite_write.c, for sqlite_newest.c */
+/* sqlite_rows.c */
+enum tr_status tr_sqlite_write_row(struct sqlite_writer *writer, const struct tr_event *event,
+                                   struct tr_error *err);
 bool tr_sqlite_has_value(const struct tr_cell *cell);
 enum tr_status tr_sqlite_bind_key(struct sqlite_writer *writer, struct table_entry *entry,
                                   sqlite3_stmt *stmt, const struct tr_cell *cells,
@@ -304,7 +370,10 @@ enum tr_status tr_sqlite_write_newest(struct sqlite_writer *writer, struct table
                                       const struct tr_event *event, struct tr_error *err);
 
 enum tr_status tr_sqlite_begin(struct sqlite_writer *writer, struct tr_error *err);
-enum tr_status tr_sqlite_commit(struct sqlite_writer *writer, struct tr_error *err);
+/* Commits what came before the last COMMIT event, and puts what came behind it into a transaction
+ * of its own, which stays open. */
+enum tr_status tr_sqlite_settle(struct sqlite_writer *writer, struct tr_error *err);
+enum tr_status tr_sqlite_failpoint_error(const char *name, int number, struct tr_error *err);
 /* After an error: rolls back and poisons unless the error concerns one row or one change only. */
 enum tr_status tr_sqlite_broken(struct sqlite_writer *writer, struct tr_error *err);
 

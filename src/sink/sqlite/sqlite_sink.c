@@ -58,10 +58,20 @@ static const struct tr_option options[] = {
      .type = TR_OPT_INT,
      .flags = TR_OPT_ADVANCED,
      .offset = offsetof(struct sqlite_options, commit_rows),
-     .default_text = "50000",
+     .default_text = "200000",
      .min = 1,
      .max = 100000000,
      .help = "Commit at the next end of a source transaction after this many rows."},
+    {.name = "sink.buffer-flush.max-bytes",
+     .type = TR_OPT_SIZE,
+     .flags = TR_OPT_ADVANCED,
+     .offset = offsetof(struct sqlite_options, commit_bytes),
+     .default_text = "16MB",
+     .min = 1 << 16,
+     .max = (int64_t)1 << 30,
+     .help = "Memory for changes that gather for one commit, in which they are written in the order "
+             "of their keys. When it is full they are committed; a larger source transaction is "
+             "written in several pieces and committed as a whole."},
     {.name = "sink.buffer-flush.interval",
      .type = TR_OPT_DURATION,
      .flags = TR_OPT_ADVANCED,
@@ -476,6 +486,8 @@ static void writer_close(void *self)
     tr_sqlite_deleted_close(&writer->deleted);
     (void)sqlite3_finalize(writer->begin);
     (void)sqlite3_finalize(writer->commit);
+    (void)sqlite3_finalize(writer->schema_version);
+    tr_sqlite_buffer_free(&writer->buffer);
     (void)sqlite3_close_v2(writer->db); /* rolls back what is open */
     if (writer->wal_fd >= 0)
         (void)close(writer->wal_fd);
@@ -499,12 +511,16 @@ static enum tr_status writer_open(void *self, unsigned partition, void **out, st
         return tr_sqlite_no_memory(err);
     writer->sink = sink;
     writer->wal_fd = -1;
+    writer->triggers_version = -1;
     tr_arena_init(&writer->scratch, 64 << 10, 1 << 20);
-    if (tr_sqlite_connect(sink, true, true, &writer->db, err) != TR_OK ||
+    if (tr_sqlite_buffer_open(&writer->buffer, err) != TR_OK ||
+        tr_sqlite_connect(sink, true, true, &writer->db, err) != TR_OK ||
         tr_sqlite_position_table(writer->db, err) != TR_OK ||
         tr_sqlite_prepare(writer->db, "BEGIN IMMEDIATE", true, &writer->begin, "prepare", err) !=
             TR_OK ||
         tr_sqlite_prepare(writer->db, "COMMIT", true, &writer->commit, "prepare", err) != TR_OK ||
+        tr_sqlite_prepare(writer->db, "PRAGMA schema_version", true, &writer->schema_version,
+                          "prepare", err) != TR_OK ||
         tr_sqlite_marks_open(&writer->marks, writer->db, sink, err) != TR_OK) {
         writer_close(writer);
         return TR_FAIL;

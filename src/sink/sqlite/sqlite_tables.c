@@ -359,6 +359,75 @@ static enum tr_status check_entry(struct sqlite_writer *writer, struct table_ent
     return status;
 }
 
+enum tr_status tr_sqlite_schema_version(struct sqlite_writer *writer, int64_t *version,
+                                        struct tr_error *err)
+{
+    sqlite3_stmt *stmt = writer->schema_version;
+    int rc = sqlite3_step(stmt);
+    *version = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
+    enum tr_status status = TR_OK;
+    if (rc != SQLITE_ROW)
+        status = tr_sqlite_fail(err, writer->db, rc, "read the file's schema version");
+    (void)sqlite3_reset(stmt);
+    return status;
+}
+
+static enum tr_status ask_int(struct sqlite_writer *writer, const char *sql, const char *name,
+                              int *answer, struct tr_error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum tr_status status =
+        tr_sqlite_prepare(writer->db, sql, false, &stmt, "look at a target's rules", err);
+    if (status != TR_OK)
+        return status;
+    if (name != NULL)
+        (void)sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
+    int rc = sqlite3_step(stmt);
+    *answer = rc == SQLITE_ROW ? sqlite3_column_int(stmt, 0) : 0;
+    if (rc != SQLITE_ROW)
+        status = tr_sqlite_fail(err, writer->db, rc, "look at a target's rules");
+    (void)sqlite3_finalize(stmt);
+    return status;
+}
+
+/* A trigger of any table may write to any other. */
+static enum tr_status find_triggers(struct sqlite_writer *writer, struct tr_error *err)
+{
+    int64_t version;
+    int found;
+    if (tr_sqlite_schema_version(writer, &version, err) != TR_OK)
+        return TR_FAIL;
+    if (writer->triggers_version == version)
+        return TR_OK;
+    if (ask_int(writer, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')", NULL,
+                &found, err) != TR_OK)
+        return TR_FAIL;
+    writer->has_triggers = found != 0;
+    writer->triggers_version = version;
+    return TR_OK;
+}
+
+enum tr_status tr_sqlite_sortable(struct sqlite_writer *writer, const struct tr_table *table,
+                                  bool *sortable, struct tr_error *err)
+{
+    /* unique indexes, and the rowid when it is the primary key, which no index shows; check_key has
+     * seen that one of them is the key */
+    static const char rules[] =
+        "SELECT (SELECT count(*) FROM pragma_index_list(?1) WHERE \"unique\" = 1)"
+        " + (EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk > 0)"
+        " AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk'))";
+    int count = 0;
+    *sortable = false;
+    if (table->key_count == 0)
+        return TR_OK;
+    if (find_triggers(writer, err) != TR_OK)
+        return TR_FAIL;
+    if (!writer->has_triggers && ask_int(writer, rules, table->id.table, &count, err) != TR_OK)
+        return TR_FAIL;
+    *sortable = count == 1;
+    return TR_OK;
+}
+
 static enum tr_status entry_new(struct sqlite_writer *writer, const struct tr_table *table,
                                 struct table_entry **out, struct tr_error *err)
 {
@@ -374,7 +443,9 @@ static enum tr_status entry_new(struct sqlite_writer *writer, const struct tr_ta
     }
     for (unsigned i = 0; i < table->column_count; i++)
         entry->types[i] = table->columns[i].type;
-    if (check_entry(writer, entry, err) != TR_OK || entry_prepare(writer, entry, err) != TR_OK) {
+    if (tr_sqlite_schema_version(writer, &entry->schema_version, err) != TR_OK ||
+        check_entry(writer, entry, err) != TR_OK || entry_prepare(writer, entry, err) != TR_OK ||
+        tr_sqlite_sortable(writer, table, &entry->sortable, err) != TR_OK) {
         entry_free(entry);
         return TR_FAIL;
     }
