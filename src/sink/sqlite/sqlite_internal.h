@@ -29,6 +29,11 @@
 #define SQLITE_COLUMNS_MAX 2000 /* SQLite's default SQLITE_MAX_COLUMN */
 #define POSITION_TABLE "tailrace_position"
 
+/* A checkpoint comes when so many pages of 4 KiB are in the WAL. Larger ones write a page less often
+ * and hold a commit up for longer, so they are for when many changes come. */
+#define CHECKPOINT_PAGES 8192
+#define CHECKPOINT_PAGES_BUSY 32768
+
 /* ---- options -------------------------------------------------------------------------------- */
 
 enum sqlite_synchronous { SYNC_FULL, SYNC_NORMAL };
@@ -302,6 +307,7 @@ struct sqlite_writer {
     int64_t gather_begin_ms; /* of the first of them */
     int64_t write_ms;        /* when the last events came */
     int64_t commit_end_ms, commit_took_ms, commit_changes; /* of the last commit */
+    int checkpoint_pages;
     uint64_t accepted_seq;  /* last COMMIT event */
     uint64_t committed_seq; /* visible in the file */
     _Atomic uint64_t durable_seq;

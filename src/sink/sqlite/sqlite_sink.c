@@ -20,9 +20,7 @@
 #include "sqlite_internal.h"
 
 #define BUSY_SLEEP_MS_MAX 50
-#define WAL_CHECKPOINT_PAGES                                                                       \
-    8192 /* 32 MiB of 4 KiB pages: fewer, larger checkpoints than the default */
-#define WAL_KEEP_BYTES (64 << 20)    /* a larger WAL is cut back after a checkpoint */
+#define WAL_KEEP_BYTES (128 << 20)   /* a larger WAL is cut back after a checkpoint */
 #define SQLITE_VERSION_LEAST 3037000 /* Ubuntu 22.04; DROP COLUMN came with 3.35 */
 
 static const char *const synchronous_values[] = {"full", "normal", NULL};
@@ -66,7 +64,7 @@ static const struct tr_option options[] = {
      .type = TR_OPT_SIZE,
      .flags = TR_OPT_ADVANCED,
      .offset = offsetof(struct sqlite_options, commit_bytes),
-     .default_text = "16MB",
+     .default_text = "24MB",
      .min = 1 << 16,
      .max = (int64_t)1 << 30,
      .help = "Memory for changes that gather for one commit, in which they are written in the order "
@@ -173,7 +171,7 @@ static enum tr_status configure(struct sqlite_sink *sink, sqlite3 *db, bool writ
                    "PRAGMA cache_size=-%lld; PRAGMA wal_autocheckpoint=%d; "
                    "PRAGMA journal_size_limit=%d; PRAGMA query_only=%d",
                    synchronous, (long long)(writing ? sink->options->cache_bytes / 1024 : 2048),
-                   WAL_CHECKPOINT_PAGES, WAL_KEEP_BYTES, sink->checking);
+                   CHECKPOINT_PAGES, WAL_KEEP_BYTES, sink->checking);
     return tr_sqlite_exec(db, sql, "prepare a connection", err);
 }
 

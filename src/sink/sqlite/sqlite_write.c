@@ -129,6 +129,14 @@ static enum tr_status drain(struct sqlite_writer *writer, size_t bytes, size_t c
     return TR_OK;
 }
 
+static void set_checkpoint(struct sqlite_writer *writer, size_t changes)
+{
+    int pages = changes < GATHER_CHANGES_MIN ? CHECKPOINT_PAGES : CHECKPOINT_PAGES_BUSY;
+    if (pages != writer->checkpoint_pages &&
+        sqlite3_wal_autocheckpoint(writer->db, pages) == SQLITE_OK)
+        writer->checkpoint_pages = pages;
+}
+
 /* Everything up to the last COMMIT event. Not when `beyond`. */
 static enum tr_status commit_whole(struct sqlite_writer *writer, struct tr_error *err)
 {
@@ -145,6 +153,7 @@ static enum tr_status commit_whole(struct sqlite_writer *writer, struct tr_error
     int injected = TR_FAILPOINT("sink.sqlite.before_commit");
     if (injected != 0)
         return tr_sqlite_failpoint_error("sink.sqlite.before_commit", injected, err);
+    set_checkpoint(writer, changes);
     if (tr_sqlite_step(writer->db, writer->commit, "commit a transaction", err) != TR_OK)
         return TR_FAIL;
     writer->in_transaction = false;
