@@ -342,8 +342,16 @@ static void triggers_keep_the_order(void **state)
             execute(&rig, sql);
         }
         put_row(TR_OP_CREATE, 4, "x");
-        send_commit(&rig, "1");
+        put_commit(&rig, "n", "1");
+        put_row(TR_OP_CREATE, 9, "x"); /* of the next transaction: they wait longer */
+        put_row(TR_OP_CREATE, 8, "x");
+        assert_ok(&rig, send_batch(&rig));
+        assert_ok(&rig, tr_sink_sqlite.flush(rig.writer, 1000, &rig.err));
         assert_query(&rig, "SELECT what FROM log ORDER BY n", "5\n3\n4");
+        put_row(TR_OP_CREATE, 7, "x");
+        put_row(TR_OP_CREATE, 6, "x");
+        send_commit(&rig, "2");
+        assert_query(&rig, "SELECT what FROM log ORDER BY n", "5\n3\n4\n9\n8\n7\n6");
         end();
     }
 }

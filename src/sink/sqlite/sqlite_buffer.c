@@ -209,6 +209,7 @@ static enum tr_status slot_new(struct sqlite_buffer *buffer, struct table_entry 
     } else if (target->sorted && (!entry->sortable || !same_key(target->table, entry->table))) {
         target->sorted = false;
         target->group = buffer->group_next++;
+        buffer->keys_void |= !entry->sortable;
     }
     buffer->slot_count++;
     entry->slot = index;
@@ -222,6 +223,7 @@ static void slots_clear(struct sqlite_buffer *buffer)
         tr_table_unref(buffer->slots[i].table);
     buffer->slot_count = 0;
     buffer->group_next = 0;
+    buffer->keys_void = false;
     buffer->round++; /* what entries know of their slots is void */
 }
 
@@ -518,7 +520,7 @@ enum tr_status tr_sqlite_buffer_check(struct sqlite_writer *writer, bool *as_arr
 {
     struct sqlite_buffer *buffer = &writer->buffer;
     int64_t version;
-    *as_arrived = false;
+    bool stale = false;
     if (tr_sqlite_schema_version(writer, &version, err) != TR_OK)
         return TR_FAIL;
     for (uint32_t i = 0; i < buffer->slot_count; i++) {
@@ -526,12 +528,15 @@ enum tr_status tr_sqlite_buffer_check(struct sqlite_writer *writer, bool *as_arr
         bool sortable = true;
         if (slot->schema_version == version)
             continue;
-        slot->schema_version = version;
         if (tr_sqlite_sortable(writer, slot->table, &sortable, err) != TR_OK)
             return TR_FAIL;
-        if (!sortable && buffer->slots[slot->first].sorted)
-            *as_arrived = true;
+        slot->schema_version = version;
+        buffer->keys_void |= !sortable && buffer->slots[slot->first].sorted;
+        stale = true;
     }
+    if (stale)
+        tr_sqlite_entries_drop(writer, NULL); /* they look again */
+    *as_arrived = buffer->keys_void;
     return TR_OK;
 }
 

@@ -29,8 +29,8 @@
 #define SQLITE_COLUMNS_MAX 2000 /* SQLite's default SQLITE_MAX_COLUMN */
 #define POSITION_TABLE "tailrace_position"
 
-/* A checkpoint comes when so many pages of 4 KiB are in the WAL. Larger ones write a page less often
- * and hold a commit up for longer, so they are for when many changes come. */
+/* A checkpoint comes when so many pages of 4 KiB are in the WAL. Larger ones write a page less
+ * often and hold a commit up for longer, so they are for when many changes come. */
 #define CHECKPOINT_PAGES 8192
 #define CHECKPOINT_PAGES_BUSY 32768
 
@@ -167,7 +167,7 @@ struct sqlite_sink {
     char *folder; /* of path */
     char *pipeline;
     bool checking;
-    _Atomic bool interrupted; /* ends a wait for a lock */
+    _Atomic bool interrupted;    /* ends a wait for a lock */
     struct tr_mark_guard loaded; /* what load_marks found; the writer goes on from it */
     sqlite3 *db; /* marks, validate and scans; NULL when checking and the file is absent */
 };
@@ -246,7 +246,7 @@ struct table_entry {
     sqlite3_stmt *update;   /* all columns but the key, by key; NULL when there are none */
     sqlite3_stmt *erase;    /* by key; keyless: by rowid */
     sqlite3_stmt *truncate;
-    sqlite3_stmt *version; /* of the row of a key; NULL: a table without versions */
+    sqlite3_stmt *version;  /* of the row of a key; NULL: a table without versions */
     bool sortable;          /* see tr_sqlite_sortable */
     int64_t schema_version; /* of the file when that was found */
     uint32_t slot;          /* in the buffer, when slot_round is the buffer's round */
@@ -261,23 +261,24 @@ struct table_owner {
 
 /* ---- changes that wait (sqlite_buffer.c) ---------------------------------------------------- */
 
-#define BUFFER_KEEP_BYTES (1u << 20)     /* more is given back when it is not needed any more */
+#define BUFFER_KEEP_BYTES (1u << 20)      /* more is given back when it is not needed any more */
 #define BUFFER_ROW_BYTES_MAX (256u << 10) /* a larger row is written at once */
 #define BUFFER_SLOTS_MAX 4096u            /* schema versions in the buffer */
 #define BUFFER_GROUPS_MAX (1u << 30)
 struct buffer_slot;
 struct buffer_item;
 struct sqlite_buffer {
-    struct tr_outbuf data;             /* records */
-    size_t count;                      /* of records */
-    size_t boundary, boundary_count;   /* bytes and records before the last COMMIT event */
+    struct tr_outbuf data;           /* records */
+    size_t count;                    /* of records */
+    size_t boundary, boundary_count; /* bytes and records before the last COMMIT event */
     struct buffer_slot *slots;
     uint32_t slot_count, slot_capacity;
     uint32_t group_next;
+    bool keys_void; /* order can show by now: what is in the buffer is written as it came */
     uint64_t round; /* counts how often the slots were cleared */
     struct buffer_item *items, *spare; /* the order */
     size_t item_capacity;
-    struct tr_cell *before, *after;    /* of the event in work */
+    struct tr_cell *before, *after; /* of the event in work */
 };
 
 struct sqlite_writer {
@@ -304,17 +305,17 @@ struct sqlite_writer {
                             has not come, and nothing else */
     int64_t txn_changes; /* rows, schema changes and early marks in it */
     int64_t gathered;    /* changes since the last commit */
-    int64_t gather_begin_ms; /* of the first of them */
-    int64_t write_ms;        /* when the last events came */
+    int64_t gather_begin_ms;                               /* of the first of them */
+    int64_t write_ms;                                      /* when the last events came */
     int64_t commit_end_ms, commit_took_ms, commit_changes; /* of the last commit */
     int checkpoint_pages;
     uint64_t accepted_seq;  /* last COMMIT event */
     uint64_t committed_seq; /* visible in the file */
     _Atomic uint64_t durable_seq;
-    int wal_fd; /* for fdatasync; -1 not open */
+    int wal_fd;     /* for fdatasync; -1 not open */
     bool half_done; /* a part of the buffer is in the open transaction: it cannot stand */
     bool poisoned;
-    struct tr_error poison; /* what broke the writer: every later call repeats it */
+    struct tr_error poison;           /* what broke the writer: every later call repeats it */
     int64_t rows_missing, rows_older; /* since the last metric update */
 };
 

@@ -1,5 +1,5 @@
-/* Row events → statements. Writer thread. Rows with all cells use the table's own statements, others
- * a variant for the columns that are there (sqlite_tables.c). */
+/* Row events → statements. Writer thread. Rows with all cells use the table's own statements,
+ * others a variant for the columns that are there (sqlite_tables.c). */
 #include <string.h>
 
 #include "base/failpoint.h"
@@ -51,8 +51,8 @@ static enum tr_status bind_cells(struct sqlite_writer *writer, struct table_entr
 
 /* Binds the key behind the columns: from `cells`, or from `other` where that has no value. */
 enum tr_status tr_sqlite_bind_key(struct sqlite_writer *writer, struct table_entry *entry,
-                               sqlite3_stmt *stmt, const struct tr_cell *cells,
-                               const struct tr_cell *other, struct tr_error *err)
+                                  sqlite3_stmt *stmt, const struct tr_cell *cells,
+                                  const struct tr_cell *other, struct tr_error *err)
 {
     const struct tr_table *table = entry->table;
     for (unsigned i = 0; i < table->key_count; i++) {
@@ -83,7 +83,7 @@ static enum tr_status run(struct sqlite_writer *writer, const struct table_entry
 }
 
 enum tr_status tr_sqlite_write_upsert(struct sqlite_writer *writer, struct table_entry *entry,
-                                   const struct tr_cell *cells, struct tr_error *err)
+                                      const struct tr_cell *cells, struct tr_error *err)
 {
     sqlite3_stmt *stmt = entry->upsert;
     bool all;
@@ -105,8 +105,8 @@ enum tr_status tr_sqlite_write_upsert(struct sqlite_writer *writer, struct table
 }
 
 enum tr_status tr_sqlite_write_delete(struct sqlite_writer *writer, struct table_entry *entry,
-                                   const struct tr_cell *key, const struct tr_cell *other,
-                                   struct tr_error *err)
+                                      const struct tr_cell *key, const struct tr_cell *other,
+                                      struct tr_error *err)
 {
     if (tr_sqlite_bind_key(writer, entry, entry->erase, key, other, err) != TR_OK)
         return TR_FAIL;
@@ -159,7 +159,7 @@ static bool key_differs(const struct tr_table *table, const struct tr_event *eve
 }
 
 enum tr_status tr_sqlite_write_update(struct sqlite_writer *writer, struct table_entry *entry,
-                                   const struct tr_event *event, struct tr_error *err)
+                                      const struct tr_event *event, struct tr_error *err)
 {
     const struct tr_table *table = entry->table;
     bool all = true;
@@ -184,10 +184,13 @@ enum tr_status tr_sqlite_write_update(struct sqlite_writer *writer, struct table
     if (entry->update == NULL) /* nothing but the key */
         return tr_sqlite_write_upsert(writer, entry, event->after, err);
     if (bind_cells(writer, entry, entry->update, event->after, &all, err) != TR_OK ||
-        tr_sqlite_bind_key(writer, entry, entry->update, event->before, event->after, err) != TR_OK ||
+        tr_sqlite_bind_key(writer, entry, entry->update, event->before, event->after, err) !=
+            TR_OK ||
         run(writer, entry, entry->update, err) != TR_OK)
         return TR_FAIL;
-    return sqlite3_changes(writer->db) > 0 ? TR_OK : tr_sqlite_write_upsert(writer, entry, event->after, err);
+    return sqlite3_changes(writer->db) > 0
+               ? TR_OK
+               : tr_sqlite_write_upsert(writer, entry, event->after, err);
 }
 
 /* Keyless: the rowid of one row that equals the before image. TR_END: there is none. */

@@ -67,9 +67,10 @@ static const struct tr_option options[] = {
      .default_text = "24MB",
      .min = 1 << 16,
      .max = (int64_t)1 << 30,
-     .help = "Memory for changes that gather for one commit, in which they are written in the order "
-             "of their keys. When it is full they are committed; a larger source transaction is "
-             "written in several pieces and committed as a whole."},
+     .help =
+         "Memory for changes that gather for one commit, in which they are written in the order "
+         "of their keys. When it is full they are committed; a larger source transaction is "
+         "written in several pieces and committed as a whole."},
     {.name = "sink.buffer-flush.interval",
      .type = TR_OPT_DURATION,
      .flags = TR_OPT_ADVANCED,
@@ -103,9 +104,10 @@ static const struct tr_option options[] = {
      .default_text = "7d",
      .min = 0,
      .max = INT64_C(315360000000),
-     .help = "Last write wins: how long a deletion is remembered in tailrace_deleted, from the time "
-             "when it was written. An older row that comes later than that brings its key back. 0: "
-             "for ever."},
+     .help =
+         "Last write wins: how long a deletion is remembered in tailrace_deleted, from the time "
+         "when it was written. An older row that comes later than that brings its key back. 0: "
+         "for ever."},
     {.name = NULL},
 };
 
@@ -264,8 +266,8 @@ static enum tr_status sink_open(const struct tr_config *config, const struct tr_
     *self = sink;
     sink->options = tr_config_values(config);
     sink->checking = context->checking;
-    sink->pipeline = strdup(context->position_name == NULL ? context->pipeline_name
-                                                          : context->position_name);
+    sink->pipeline =
+        strdup(context->position_name == NULL ? context->pipeline_name : context->position_name);
     if (sink->pipeline == NULL)
         return tr_sqlite_no_memory(err);
     tr_metric_register(&tr_sqlite_metric_commits);
