@@ -173,7 +173,9 @@ enum tr_event_flags {
     TR_EV_TRUNCATE_FOR_RELOAD = 256, /* TRUNCATE made by the source to copy a table again; always applied */
     TR_EV_SNAPSHOT_LAST = 512,    /* last row of the whole snapshot, where the source can know it */
     TR_EV_SNAPSHOT_FIRST_IN_TABLE = 1024,
-    TR_EV_END_OF_INPUT = 2048    /* COMMIT: the source has ended for good; windows close */
+    TR_EV_END_OF_INPUT = 2048,   /* COMMIT: the source has ended for good; windows close */
+    TR_EV_RAW_BINARY = 4096      /* READ: raw is a tuple of COPY's binary format, after is NULL; only for
+                                    tables whose tr_binary_offer (source.h) was accepted */
 };
 
 struct tr_schema_change;
@@ -189,7 +191,9 @@ struct tr_event {
     const struct tr_cell *after;  /* NULL for DELETE; column_count cells. READ may leave it NULL when
                                      raw is set and the reader was asked for raw rows */
     struct tr_slice raw;          /* READ: the row as a PostgreSQL COPY text line with its newline, if
-                                     the source has it; MESSAGE: content */
+                                     the source has it, or with TR_EV_RAW_BINARY as a tuple (count of
+                                     fields, then length and bytes of each; no file header, no
+                                     trailer); MESSAGE: content */
     union {
         const struct tr_schema_change *change; /* SCHEMA */
         const struct tr_mark *marks;           /* COMMIT: mark_count of them */

@@ -58,6 +58,12 @@ struct tr_sink_ops {
     /* Preflight with the routed tables (their ID is the target's). Changes nothing. */
     enum tr_status (*validate)(void *self, const struct tr_table *const *tables, size_t table_count,
                                tr_report_fn report, void *report_ctx, struct tr_error *err);
+    /* TR_CAP_RAW_PGCOPY: would READ events of this table be welcome with TR_EV_RAW_BINARY? After
+     * load_marks, before writer_open, by the thread that opened it. The answer is about the target as it
+     * is now: a writer that finds it changed when the rows come fails TRANSIENT, and the next attempt
+     * asks again. NULL: never. */
+    enum tr_status (*takes_binary)(void *self, const struct tr_binary_offer *offer, bool *takes,
+                                   struct tr_error *err);
     /* TR_CAP_POSITION: puts the stored marks of this pipeline into *marks (empty if none). Also makes
      * the position table, topic or folder when absent (not when context->checking). TR_END: this sink
      * keeps no position in this configuration; the checkpoint alone decides. For sinks without the

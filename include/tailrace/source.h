@@ -16,12 +16,26 @@
 
 struct tr_state; /* the merged marks: src/event/state.h */
 
+/* A table whose snapshot rows a source can give as binary COPY tuples, in columns of the types that
+ * source_type_id names. To the source `table` is its own, to a sink it is the routed one. */
+struct tr_binary_offer {
+    const struct tr_table *table;
+    int server_version; /* of the source's PostgreSQL, as 150004: some forms differ by version */
+    bool emptied;       /* a TRUNCATE comes before the rows: what the target holds now does not count */
+    bool accepted;      /* the answer */
+};
+
 struct tr_context {
     const char *pipeline_name;
     const char *position_name; /* sink: what its positions are stored under; the pipeline's name, or with
                                   several sinks "pipeline:sink". NULL: pipeline_name */
     const char *state_dir;  /* this pipeline's own folder; exists */
     bool raw_rows;          /* source: READ events need only `raw`, cells may be left out */
+    /* Source, with raw_rows: asks the sinks which of the tables that will be copied may come with
+     * TR_EV_RAW_BINARY; all others come as text. To be called once, within start, with all of them.
+     * NULL: none may. */
+    enum tr_status (*offer_binary)(void *engine, struct tr_binary_offer *offers,
+                                   uint32_t offer_count, struct tr_error *err);
     bool checking;          /* opened by `check`, `verify` or `drop`: change nothing on the server */
     bool has_dead_letters;  /* the pipeline has a dead-letter sink: see event/dead_letter.h */
     bool shared;            /* sink: several processes of this pipeline write side by side; it does not

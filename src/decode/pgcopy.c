@@ -1,4 +1,6 @@
-/* PostgreSQL's COPY text format → cells. Pure.
+/* PostgreSQL's COPY formats. Pure.
+ *
+ * Text → cells:
  *
  *   line  = field { TAB field } LF ;
  *   field = "\N"                         NULL
@@ -7,7 +9,17 @@
  *
  * "other" stands for itself, as COPY FROM reads it (manual page of COPY, "Text Format"). A value
  * without an escape points into the line. The scan looks at eight bytes at once: TAB and LF are the
- * only frequent bytes below 14, and the backslash is the only other byte of interest. */
+ * only frequent bytes below 14, and the backslash is the only other byte of interest.
+ *
+ * Binary (manual page of COPY, "Binary Format"), all numbers in network order:
+ *
+ *   file   = header { tuple } trailer ;
+ *   header = "PGCOPY\n" 0xFF CR LF NUL, Int32 flags, Int32 bytes of extension, extension ;
+ *   tuple  = Int16 number of fields, { Int32 length (-1: NULL), bytes } ;
+ *   trailer = Int16 -1 ;
+ *
+ * The server puts each tuple into a message of its own, the first one behind the header; the
+ * trailer is a message too, unless no row came before it. */
 #include "decode/pgcopy.h"
 
 #include <string.h>
@@ -179,4 +191,51 @@ enum tr_status tr_pgcopy_decode(struct tr_slice line, size_t column_count, struc
         if (i + 1 == column_count)
             return bad_line(err, i, "it has more columns than the table");
     }
+}
+
+#define SIGNATURE_BYTES 11
+#define HEADER_BYTES (SIGNATURE_BYTES + 8)
+#define FIELD_COUNT_BYTES 2
+
+static uint32_t big_endian(const char *at, size_t bytes)
+{
+    uint32_t value = 0;
+    for (size_t i = 0; i < bytes; i++)
+        value = value << 8 | (uint8_t)at[i];
+    return value;
+}
+
+static enum tr_status bad_tuple(struct tr_error *err, const char *why)
+{
+    return tr_fail(err, TR_E_PG_PROTOCOL, "the server sent a malformed piece of binary COPY: %s",
+                   why);
+}
+
+enum tr_status tr_pgcopy_binary_row(struct tr_slice message, bool *header_seen,
+                                    uint16_t column_count, struct tr_slice *row,
+                                    struct tr_error *err)
+{
+    static const char signature[SIGNATURE_BYTES + 1] = "PGCOPY\n\377\r\n\0";
+    *row = (struct tr_slice){0};
+    if (!*header_seen) {
+        if (message.len < HEADER_BYTES || memcmp(message.ptr, signature, SIGNATURE_BYTES) != 0)
+            return bad_tuple(err, "its header is missing");
+        if (big_endian(message.ptr + SIGNATURE_BYTES, 4) != 0 ||
+            big_endian(message.ptr + SIGNATURE_BYTES + 4, 4) != 0)
+            return bad_tuple(err, "its header has flags or an extension");
+        *header_seen = true;
+        message.ptr += HEADER_BYTES;
+        message.len -= HEADER_BYTES;
+        if (message.len == 0)
+            return TR_OK;
+    }
+    if (message.len < FIELD_COUNT_BYTES)
+        return bad_tuple(err, "it ends in the middle");
+    uint32_t count = big_endian(message.ptr, FIELD_COUNT_BYTES);
+    if (count == UINT16_MAX)
+        return message.len == FIELD_COUNT_BYTES ? TR_OK : bad_tuple(err, "bytes follow its end");
+    if (count != column_count)
+        return bad_tuple(err, "a row has another number of columns than its table");
+    *row = message;
+    return TR_OK;
 }

@@ -88,6 +88,7 @@ static enum tr_status open_all(struct tr_engine *engine, struct tr_error *err)
     struct tr_context context = {.pipeline_name = file->options.name,
                                  .state_dir = engine->run_options->state_dir,
                                  .raw_rows = raw_rows,
+                                 .offer_binary = raw_rows ? tr_engine_offer_binary : NULL,
                                  .has_dead_letters = has_dead_letters,
                                  .stored_marks = tr_engine_stored_marks,
                                  .engine = engine};

@@ -291,6 +291,9 @@ void tr_branch_unpin(struct tr_branch *branch, const struct tr_table_id *id);
 enum tr_status tr_branch_dress(const struct tr_branch *branch, const struct tr_table *source,
                                const struct tr_table_id *id, bool history, struct tr_table **out,
                                struct tr_error *err);
+/* offer.c: tr_context.offer_binary */
+enum tr_status tr_engine_offer_binary(void *engine, struct tr_binary_offer *offers,
+                                      uint32_t offer_count, struct tr_error *err);
 /* reload.c: makes and empties every target of the captured tables, durably, before anything is
  * copied */
 enum tr_status tr_branch_reload(struct tr_branch *branch, struct tr_error *err);

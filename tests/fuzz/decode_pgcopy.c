@@ -1,4 +1,5 @@
-/* Fuzz target: one line of COPY text. Input: { Int8 number of columns, line }. */
+/* Fuzz target: one line of COPY text, and the same bytes as messages of binary COPY. Input:
+ * { Int8 number of columns, line }. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -24,6 +25,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                     abort();
                 sum += (unsigned char)cells[i].ptr[at];
             }
+        }
+    }
+    for (int seen = 0; seen < 2; seen++) {
+        struct tr_slice row;
+        bool header_seen = seen != 0;
+        if (tr_pgcopy_binary_row(line, &header_seen, (uint16_t)column_count, &row, &err) == TR_OK) {
+            if (row.len > line.len)
+                abort();
+            for (size_t at = 0; at < row.len; at++)
+                sum += (unsigned char)row.ptr[at];
         }
     }
     __asm__ volatile("" : : "r"(sum)); /* so that the reads stay */

@@ -2,6 +2,7 @@
 if(TARGET tr_sink_postgres)
   tr_test(unit_sink_postgres_encode unit/sink_postgres_encode.c
     LIBS tr_sink_postgres)
+  tr_test(unit_sink_postgres_binary unit/sink_postgres_binary.c LIBS tr_sink_postgres)
   set(pgs_dir ${CMAKE_SOURCE_DIR}/tests/integration/sink_postgres_unit)
   add_library(pgs_feed STATIC ${pgs_dir}/server.c ${pgs_dir}/feed.c)
   target_link_libraries(pgs_feed PUBLIC tr_sink_postgres PkgConfig::CMOCKA)

@@ -502,7 +502,7 @@ static enum tr_status copy_bucket(struct run *run, const struct tr_pgs_bucket *b
     const struct tr_pgs_group *group = &writer->groups.items[bucket->group];
     struct tr_pgs_shape *shape = bucket_shape(writer, bucket);
     struct tr_outbuf *out = &writer->sql;
-    const char *sql = tr_pgs_copy_sql(&writer->link, group->layout, shape);
+    const char *sql = tr_pgs_copy_sql(&writer->link, group->layout, shape, false);
     uint64_t line;
     if (sql == NULL)
         return no_memory(err);

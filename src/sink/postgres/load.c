@@ -5,6 +5,10 @@
  * snapshot that is resumed after a crash, a table that several sources are merged into) gets them
  * by key, like changes.
  *
+ * Rows that come as binary tuples go by binary COPY, and in no other way: nothing here can read
+ * their values. They come only for a table that the sink has said it takes so (binary.c); if the
+ * target is another by then the attempt ends, and the next one gets text.
+ *
  * A COPY stays open over calls and chunks until another statement is needed. Rows never follow an
  * uncommitted COMMIT event into the target: what is before it is committed first, so that flush()
  * never has to wait for the end of a chunk. */
@@ -15,6 +19,13 @@
 
 #define PIECE_BYTES (128u << 10)
 #define RUN_DIRECT_BYTES (32u << 10) /* a longer run of raw lines is not copied together first */
+
+/* What stands before and behind the tuples of a binary COPY: signature, no flags, no extension; and
+ * a count of fields of -1 (manual page of COPY, "Binary Format"). */
+static const char binary_header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
+static const char binary_trailer[] = "\377\377";
+_Static_assert(sizeof binary_header - 1 == 19 && sizeof binary_trailer - 1 == 2,
+               "as COPY has them");
 
 static enum tr_status send_out(struct tr_pgs_writer *writer, struct tr_error *err)
 {
@@ -64,7 +75,11 @@ enum tr_status tr_pgs_load_end(struct tr_pgs_writer *writer, struct tr_error *er
     if (!load->active)
         return TR_OK;
     load->active = false;
-    if (send_run(writer, err) != TR_OK || (load->out.len > 0 && send_out(writer, err) != TR_OK))
+    if (send_run(writer, err) != TR_OK)
+        return TR_FAIL;
+    if (load->binary)
+        tr_outbuf_bytes(&load->out, binary_trailer, sizeof binary_trailer - 1);
+    if (load->out.len > 0 && send_out(writer, err) != TR_OK)
         return TR_FAIL;
     if (tr_pgs_copy_end(&writer->link, NULL, &line, err) == TR_OK)
         return TR_OK;
@@ -76,42 +91,35 @@ enum tr_status tr_pgs_load_end(struct tr_pgs_writer *writer, struct tr_error *er
 static enum tr_status find_out(struct tr_pgs_writer *writer, struct tr_pgs_target *target,
                                struct tr_error *err)
 {
-    struct tr_outbuf sql = {0};
-    PGresult *result = NULL;
-    enum tr_status status = TR_FAIL;
-    tr_outbuf_printf(&sql, "SELECT 1 FROM %s LIMIT 1", target->quoted);
-    if (sql.failed)
-        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to load rows");
-    else
-        status = tr_pgs_query(&writer->link, tr_outbuf_cstr(&sql), 0, NULL,
-                              "could not look into the target table", &result, err);
-    if (status == TR_OK) {
-        target->load = PQntuples(result) == 0 && !target->row_security ? TR_PGS_LOAD_DIRECT
-                                                                       : TR_PGS_LOAD_MERGE;
-        target->load_source_id = 0;
-        PQclear(result);
-    }
-    tr_outbuf_free(&sql);
-    return status;
+    bool empty;
+    if (tr_pgs_target_is_empty(&writer->link, target, &empty, err) != TR_OK)
+        return TR_FAIL;
+    target->load = empty && !target->row_security ? TR_PGS_LOAD_DIRECT : TR_PGS_LOAD_MERGE;
+    target->load_source_id = 0;
+    return TR_OK;
 }
 
 static enum tr_status start(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
-                            struct tr_pgs_shape *shape, struct tr_error *err)
+                            struct tr_pgs_shape *shape, bool binary, struct tr_error *err)
 {
     struct tr_pgs_load *load = &writer->load;
-    const char *sql = tr_pgs_copy_sql(&writer->link, layout, shape);
+    const char *sql = tr_pgs_copy_sql(&writer->link, layout, shape, binary);
     if (sql == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to load rows");
     if (tr_pgs_writer_begin(writer, err) != TR_OK ||
+        (binary && tr_pgs_binary_hold(&writer->link, layout, err) != TR_OK) ||
         tr_pgs_copy_begin(&writer->link, sql, err) != TR_OK)
         return TR_FAIL;
     load->active = true;
     load->layout = layout;
     load->shape = shape;
+    load->binary = binary;
     load->line = 0;
     load->line_count = 0;
     load->run = (struct tr_slice){0};
     tr_outbuf_clear(&load->out);
+    if (binary)
+        tr_outbuf_bytes(&load->out, binary_header, sizeof binary_header - 1);
     return TR_OK;
 }
 
@@ -167,11 +175,12 @@ enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layou
     struct tr_pgs_load *load = &writer->load;
     struct tr_pgs_shape *shape = load->shape;
     *merge = false;
-    if (event->raw.ptr == NULL && event->after == NULL)
+    bool binary = (event->flags & TR_EV_RAW_BINARY) != 0;
+    if (event->raw.ptr == NULL && (binary || event->after == NULL))
         return tr_fail(err, TR_E_INTERNAL, "a row event has no row");
     if (layout->version >= 0) { /* the rows of a key may come more than once, in any order */
         *merge = true;
-        return TR_OK;
+        return binary ? tr_pgs_fail_changed(target, err) : TR_OK;
     }
     if (target->load == TR_PGS_LOAD_UNKNOWN) {
         if (tr_pgs_writer_settle(writer, err) != TR_OK || find_out(writer, target, err) != TR_OK)
@@ -183,7 +192,7 @@ enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layou
         target->load = TR_PGS_LOAD_MERGE; /* a second source: its keys may meet the first one's */
     if (target->load == TR_PGS_LOAD_MERGE) {
         *merge = true;
-        return TR_OK;
+        return binary ? tr_pgs_fail_changed(target, err) : TR_OK;
     }
     bool raw = event->raw.ptr != NULL;
     if (!load->active || load->layout != layout || !raw || !load->raw) {
@@ -191,12 +200,12 @@ enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layou
             return TR_FAIL;
     }
     bool commit_first = writer->boundary_seq > writer->durable_seq;
-    if (load->active && (load->layout != layout || load->shape != shape) && !commit_first &&
-        tr_pgs_load_end(writer, err) != TR_OK)
+    bool other = load->layout != layout || load->shape != shape || load->binary != binary;
+    if (load->active && other && !commit_first && tr_pgs_load_end(writer, err) != TR_OK)
         return TR_FAIL;
     if ((commit_first || writer->changes.count > 0) && tr_pgs_writer_settle(writer, err) != TR_OK)
         return TR_FAIL;
-    if (!load->active && start(writer, layout, shape, err) != TR_OK)
+    if (!load->active && start(writer, layout, shape, binary, err) != TR_OK)
         return TR_FAIL;
     load->raw = raw;
     writer->beyond = true;

@@ -121,6 +121,28 @@ static enum tr_status sink_load_marks(void *self, struct tr_state *marks, struct
     return status;
 }
 
+/* Without a row on the target that tuples would have to be merged with. */
+static enum tr_status sink_takes_binary(void *self, const struct tr_binary_offer *offer,
+                                        bool *takes, struct tr_error *err)
+{
+    struct tr_pgs_sink *sink = self;
+    struct tr_pgs_target *target;
+    *takes = false;
+    if (!tr_pgs_link_alive(&sink->control) && tr_pgs_sink_control(sink, err) != TR_OK)
+        return TR_FAIL;
+    struct tr_pgs_link *link = &sink->control;
+    if (tr_pgs_describe(link, tr_pgs_schema_of(sink, &offer->table->id), offer->table->id.table,
+                        &target, err) != TR_OK)
+        return TR_FAIL;
+    enum tr_status status = TR_OK;
+    bool fits = !target->row_security && tr_pgs_binary_fits(target, offer, link->server_version);
+    if (fits && target->exists && !offer->emptied)
+        status = tr_pgs_target_is_empty(link, target, &fits, err);
+    *takes = fits && status == TR_OK;
+    tr_pgs_target_free(target);
+    return status;
+}
+
 static enum tr_status sink_drop(void *self, tr_report_fn report, void *report_ctx,
                                 struct tr_error *err)
 {
@@ -149,6 +171,7 @@ const struct tr_sink_ops tr_sink_postgres = {
                "the rows",
     .open = sink_open,
     .validate = tr_pgs_validate,
+    .takes_binary = sink_takes_binary,
     .load_marks = sink_load_marks,
     .writer_open = tr_pgs_writer_open,
     .apply = tr_pgs_writer_apply,

@@ -320,10 +320,10 @@ enum tr_status tr_pgs_statement(struct tr_pgs_link *link, struct tr_pgs_layout *
 }
 
 const char *tr_pgs_copy_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
-                            struct tr_pgs_shape *shape)
+                            struct tr_pgs_shape *shape, bool binary)
 {
-    if (shape->copy_sql != NULL)
-        return shape->copy_sql;
+    if (shape->copy_sql[binary] != NULL)
+        return shape->copy_sql[binary];
     struct tr_outbuf sql = {0};
     tr_outbuf_printf(&sql, "COPY %s ", layout->target->quoted);
     if (shape->column_count > 0) {
@@ -331,11 +331,11 @@ const char *tr_pgs_copy_sql(struct tr_pgs_link *link, const struct tr_pgs_layout
         name_list(link, layout, shape->columns, shape->column_count, &sql);
         tr_outbuf_byte(&sql, ')');
     }
-    tr_outbuf_lit(&sql, " FROM STDIN");
+    tr_outbuf_str(&sql, binary ? " FROM STDIN WITH (FORMAT binary)" : " FROM STDIN");
     if (!sql.failed)
-        shape->copy_sql = strdup(tr_outbuf_cstr(&sql));
+        shape->copy_sql[binary] = strdup(tr_outbuf_cstr(&sql));
     tr_outbuf_free(&sql);
-    return shape->copy_sql;
+    return shape->copy_sql[binary];
 }
 
 /* Types whose equality is the equality of their text, or that have no equality operator at all. */

@@ -61,7 +61,7 @@ static enum tr_status read_columns(struct tr_pgs_link *link, struct tr_pgs_targe
         " pg_catalog.format_type(a.atttypid, a.atttypmod), pg_catalog.pg_get_expr(d.adbin, "
         "d.adrelid),"
         " a.attgenerated <> '', a.attidentity <> '', a.attidentity = 'a', a.attnotnull,"
-        " t.typcollation <> 0"
+        " t.typcollation <> 0, a.atttypid"
         " FROM pg_catalog.pg_attribute a"
         " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
         " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
@@ -97,6 +97,7 @@ static enum tr_status read_columns(struct tr_pgs_link *link, struct tr_pgs_targe
             .identity_always = true_at(result, i, 7),
             .not_null = true_at(result, i, 8),
             .collatable = true_at(result, i, 9),
+            .type_oid = (uint32_t)strtoul(PQgetvalue(result, i, 10), NULL, 10),
         };
         if (column->name == NULL || column->type == NULL)
             status = tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a target table");
@@ -226,6 +227,26 @@ void tr_pgs_target_free(struct tr_pgs_target *target)
         return;
     tr_arena_free(&target->arena);
     free(target);
+}
+
+enum tr_status tr_pgs_target_is_empty(struct tr_pgs_link *link, const struct tr_pgs_target *target,
+                                      bool *empty, struct tr_error *err)
+{
+    struct tr_outbuf sql = {0};
+    PGresult *result = NULL;
+    enum tr_status status = TR_FAIL;
+    tr_outbuf_printf(&sql, "SELECT 1 FROM %s LIMIT 1", target->quoted);
+    if (sql.failed)
+        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to look into a target table");
+    else
+        status = tr_pgs_query(link, tr_outbuf_cstr(&sql), 0, NULL,
+                              "could not look into the target table", &result, err);
+    if (status == TR_OK) {
+        *empty = PQntuples(result) == 0;
+        PQclear(result);
+    }
+    tr_outbuf_free(&sql);
+    return status;
 }
 
 int tr_pgs_target_column(const struct tr_pgs_target *target, const char *name)
@@ -439,7 +460,8 @@ void tr_pgs_shapes_free(struct tr_pgs_link *link, struct tr_pgs_layout *layout)
         tr_pgs_stmt_free(link, &shape->newest_update);
         for (int i = 0; i < 4; i++)
             tr_pgs_stmt_free(link, &shape->update_row[i / 2][i % 2]);
-        free(shape->copy_sql);
+        free(shape->copy_sql[false]);
+        free(shape->copy_sql[true]);
         free(shape->bits);
         free(shape->columns);
         free(shape->set_columns);

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "sink/postgres/link.h"
+#include "tailrace/source.h"
 
 #define TR_PGS_KEY_COLUMNS_MAX 32 /* INDEX_MAX_KEYS of the server */
 #define TR_PGS_SHAPES_KEPT 48     /* per layout, between two applies */
@@ -21,6 +22,7 @@ struct tr_pgs_column {
     const char *array_type;  /* of its array; NULL: values travel as text[] and are cast */
     const char *pretty;      /* format_type, for messages and comparisons */
     const char *default_sql; /* NULL: none */
+    uint32_t type_oid;
     bool generated, identity, identity_always, not_null, collatable;
 };
 struct tr_pgs_index {
@@ -71,7 +73,7 @@ struct tr_pgs_shape {
     struct tr_pgs_stmt insert_set, update_set, insert_row;
     struct tr_pgs_stmt newest_upsert, newest_update; /* newest.c */
     struct tr_pgs_stmt update_row[2][2]; /* [key changed][insert the row when it is missing] */
-    char *copy_sql;
+    char *copy_sql[2];                   /* [binary] */
 };
 
 struct tr_pgs_layout {
@@ -101,6 +103,8 @@ struct tr_pgs_layout {
 enum tr_status tr_pgs_describe(struct tr_pgs_link *link, const char *schema, const char *table,
                                struct tr_pgs_target **out, struct tr_error *err) TR_WARN_UNUSED;
 void tr_pgs_target_free(struct tr_pgs_target *target);
+enum tr_status tr_pgs_target_is_empty(struct tr_pgs_link *link, const struct tr_pgs_target *target,
+                                      bool *empty, struct tr_error *err) TR_WARN_UNUSED;
 int tr_pgs_target_column(const struct tr_pgs_target *target, const char *name); /* -1: none */
 /* A unique index over exactly these columns (any order); NULL: none. */
 const struct tr_pgs_index *tr_pgs_target_index(const struct tr_pgs_target *target,
@@ -136,12 +140,24 @@ enum tr_status tr_pgs_statement(struct tr_pgs_link *link, struct tr_pgs_layout *
 const uint16_t *tr_pgs_assigned(const struct tr_pgs_shape *shape, bool key_changed,
                                 uint16_t *count);
 const char *tr_pgs_copy_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
-                            struct tr_pgs_shape *shape); /* NULL: no memory */
+                            struct tr_pgs_shape *shape, bool binary); /* NULL: no memory */
 /* Appends the statement that updates (shape != NULL) or deletes one row of a table without key,
  * found by all columns of `before`; parameters: the shape's set_columns, then the columns of
  * `before` that are TEXT, in order. */
 void tr_pgs_keyless_sql(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
                         const struct tr_pgs_shape *shape, const struct tr_cell *before,
                         struct tr_outbuf *out);
+
+/* ---- binary.c: rows as binary COPY tuples ---- */
+/* Does the target (or, where there is none, the one that we would make) read tuples of the offered
+ * table as the values that they are? */
+bool tr_pgs_binary_fits(const struct tr_pgs_target *target, const struct tr_binary_offer *offer,
+                        int target_version);
+/* In a transaction, before a COPY of tuples: locks the target against a change of its types and
+ * compares them once more. PGSINK_TARGET_CHANGED when they are others by now. */
+enum tr_status tr_pgs_binary_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                  struct tr_error *err) TR_WARN_UNUSED;
+/* A tuple came for a target that cannot take it any more. */
+enum tr_status tr_pgs_fail_changed(const struct tr_pgs_target *target, struct tr_error *err);
 
 #endif

@@ -31,12 +31,13 @@ struct tr_pgs_map {               /* source table (schema version) → layout */
 #define TR_PGS_COPY_LINES_MAX 4096
 struct tr_pgs_load { /* the COPY under way */
     bool active;
-    bool raw; /* the last row was a raw line */
+    bool raw;    /* the last row was a raw line or tuple */
+    bool binary; /* it is of binary tuples */
     struct tr_pgs_layout *layout;
     struct tr_pgs_shape *shape;
     struct tr_outbuf out;
-    struct tr_slice run; /* adjacent raw lines that are not yet sent */
-    uint64_t line;       /* lines sent so far */
+    struct tr_slice run; /* adjacent raw rows that are not yet sent */
+    uint64_t line;       /* rows sent so far */
     struct {
         uint64_t line, seq; /* from this line on: its seq; lines and seqs go in step */
     } lines[TR_PGS_COPY_LINES_MAX];

@@ -16,8 +16,9 @@
  * A job ends with a COMMIT event that carries its chunk's mark and everything that a restart needs
  * to understand it, because no other commit may be durable by then.
  *
- * Lines are copied into the batch's arena one behind the other: where cells are not asked for, a
- * sink can forward a run of rows in one piece.
+ * Rows are copied into the batch's arena one behind the other: where cells are not asked for, a
+ * sink can forward a run of rows in one piece. Tables that every sink takes in that form
+ * (tr_pg_plan_binary) are read by binary COPY, all others as text.
  *
  * Threads: the start on the opening thread; read on one thread per reader; they share the job
  * counter. */
@@ -188,6 +189,14 @@ static enum tr_status tell_stream(struct tr_pg_source *source, struct tr_pg_snap
     return TR_OK;
 }
 
+static uint32_t binary_count(const struct tr_pg_snapshot *snapshot)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < snapshot->copy_count; i++)
+        count += snapshot->copies[i].binary;
+    return count;
+}
+
 enum tr_status tr_pg_snapshot_start(struct tr_pg_source *source, struct tr_pg_conn *exporter,
                                     const char *snapshot_name, uint64_t lsn, struct tr_error *err)
 {
@@ -224,14 +233,16 @@ enum tr_status tr_pg_snapshot_start(struct tr_pg_source *source, struct tr_pg_co
     status = tr_pg_plan(source, snapshot, err);
     if (status != TR_OK)
         goto cleanup;
-    if (make_readers(source, snapshot, err) != TR_OK ||
+    if (tr_pg_plan_binary(source, snapshot, err) != TR_OK ||
+        make_readers(source, snapshot, err) != TR_OK ||
         tell_stream(source, snapshot, err) != TR_OK) {
         status = TR_FAIL;
         goto cleanup;
     }
-    tr_log(TR_LOG_INFO, "copying tables", "snapshot=%u lsn=%s tables=%u chunks=%u readers=%u",
-           snapshot->number, tr_lsn_format(snapshot->lsn, text, sizeof text), snapshot->copy_count,
-           snapshot->job_count, snapshot->reader_count);
+    tr_log(TR_LOG_INFO, "copying tables",
+           "snapshot=%u lsn=%s tables=%u binary=%u chunks=%u readers=%u", snapshot->number,
+           tr_lsn_format(snapshot->lsn, text, sizeof text), snapshot->copy_count,
+           binary_count(snapshot), snapshot->job_count, snapshot->reader_count);
     source->start_commit = true;
     source->snapshot = snapshot;
     return TR_OK;
@@ -374,6 +385,7 @@ static enum tr_status step_take(struct tr_pg_source *source, struct tr_pg_reader
     }
     reader->job = &snapshot->jobs[next];
     reader->row_index = 0;
+    reader->header_seen = false;
     reader->table_held = false;
     const struct tr_pg_copy *copy = &snapshot->copies[reader->job->table];
     if (announce(snapshot, reader, reader->job->table, batch, err) != TR_OK)
@@ -461,40 +473,56 @@ static enum tr_status step_ask(struct tr_pg_snapshot *snapshot, struct tr_pg_rea
     return status;
 }
 
-static enum tr_status put_row(struct tr_pg_source *source, struct tr_pg_reader *reader, char *line,
-                              size_t len, struct tr_batch *batch, struct tr_error *err)
+/* The row of a message of COPY into the batch's memory; a large one stays in libpq's buffer. */
+static enum tr_status keep_row(char *message, size_t len, struct tr_batch *batch,
+                               struct tr_slice *row, struct tr_error *err)
+{
+    if (row->len >= ROW_HOLD_BYTES && tr_batch_hold(batch, message, len, PQfreemem))
+        return TR_OK;
+    char *copy = tr_arena_alloc(&batch->arena, row->len, 1);
+    if (copy != NULL)
+        memcpy(copy, row->ptr, row->len);
+    PQfreemem(message);
+    row->ptr = copy;
+    return copy == NULL ? tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a row") : TR_OK;
+}
+
+/* One message of COPY, which is freed or kept by the batch. Binary: the first one begins with the
+ * header, and the last one is the trailer. */
+static enum tr_status put_row(struct tr_pg_source *source, struct tr_pg_reader *reader,
+                              char *message, size_t len, struct tr_batch *batch,
+                              struct tr_error *err)
 {
     struct tr_pg_snapshot *snapshot = source->snapshot;
     struct tr_pg_copy *copy = &snapshot->copies[reader->job->table];
     const struct tr_table *table = copy->table;
-    char *row = line;
-    if (!reader->table_held && tr_batch_table(batch, table, err) != TR_OK) {
-        PQfreemem(line);
-        return TR_FAIL;
+    struct tr_slice row = {message, len};
+    enum tr_status status = TR_OK;
+    if (copy->binary)
+        status = tr_pgcopy_binary_row(row, &reader->header_seen, table->column_count, &row, err);
+    if (status == TR_OK && row.len > 0 && !reader->table_held)
+        status = tr_batch_table(batch, table, err);
+    if (status != TR_OK || row.len == 0) {
+        PQfreemem(message);
+        return status;
     }
     reader->table_held = true;
-    if (len < ROW_HOLD_BYTES || !tr_batch_hold(batch, line, len, PQfreemem)) {
-        row = tr_arena_alloc(&batch->arena, len, 1);
-        if (row != NULL)
-            memcpy(row, line, len);
-        PQfreemem(line);
-        if (row == NULL)
-            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a row");
-    }
+    if (keep_row(message, len, batch, &row, err) != TR_OK)
+        return TR_FAIL;
     struct tr_cell *cells = NULL;
     if (!source->raw_rows) {
         cells = tr_batch_cells(batch, table->column_count);
         if (cells == NULL)
             return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a row");
-        if (tr_pgcopy_decode((struct tr_slice){row, len}, table->column_count, cells, batch, err) !=
-            TR_OK)
+        if (tr_pgcopy_decode(row, table->column_count, cells, batch, err) != TR_OK)
             return TR_FAIL;
     }
     struct tr_event *event = tr_batch_event(batch, TR_OP_READ);
     if (event == NULL)
         return tr_fail(err, TR_E_INTERNAL, "a row did not fit into its batch");
     event->table = table;
-    event->raw = (struct tr_slice){row, len};
+    event->raw = row;
+    event->flags = copy->binary ? TR_EV_RAW_BINARY : 0;
     event->after = cells;
     event->txn_index = reader->row_index++;
     stamp(snapshot, reader, event);
@@ -531,8 +559,11 @@ static enum tr_status step_copy(struct tr_pg_source *source, struct tr_pg_reader
         }
         if (len < 0)
             return tr_pg_fail_result(err, NULL, reader->conn.pg, "copy a table");
+        uint32_t rows_before = reader->row_index;
         if (put_row(source, reader, line, (size_t)len, batch, err) != TR_OK)
             return TR_FAIL;
+        if (reader->row_index == rows_before)
+            continue; /* binary: a message without a row */
         reader->rows_counted++;
         count_rows(source, reader, ROWS_PER_TICK);
         if (reader->row_index == 1 && TR_FAILPOINT("source.postgres.mid_copy") != 0)

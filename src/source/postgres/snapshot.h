@@ -35,6 +35,7 @@ struct tr_pg_copy {
     uint32_t leaf_count;
     uint64_t skip_lsn, soft_lsn; /* marks to set, 0 none */
     int64_t pages;
+    bool binary;    /* rows are given as binary tuples: the sinks have accepted that */
     bool by_leaves; /* PostgreSQL 12: the leaves of a root are published, and known, one by one */
     _Atomic uint32_t jobs_left;
     _Atomic bool first_row_given;
@@ -57,6 +58,7 @@ struct tr_pg_reader {
     bool *announced_here; /* per table: this reader has put its CREATE TABLE */
     bool *mark_given;     /* per table: this reader has given table/OID */
     const struct tr_pg_job *job;
+    bool header_seen; /* of this job's COPY, binary */
     uint32_t row_index;
     uint64_t rows_counted; /* not yet in the progress */
     int64_t batch_us;      /* time of reading, taken once a call */
@@ -85,6 +87,9 @@ struct tr_pg_snapshot {
  * set by the caller. */
 enum tr_status tr_pg_plan(struct tr_pg_source *source, struct tr_pg_snapshot *snapshot,
                           struct tr_error *err);
+/* Asks the sinks which tables may be copied as binary tuples. */
+enum tr_status tr_pg_plan_binary(struct tr_pg_source *source, struct tr_pg_snapshot *snapshot,
+                                 struct tr_error *err);
 /* The statements of a job, in two simple queries: transaction, lock and check, which gives one row
  * that must be 0; then COPY and the end of the transaction. */
 void tr_pg_job_begin_sql(const struct tr_pg_snapshot *snapshot, const struct tr_pg_job *job,

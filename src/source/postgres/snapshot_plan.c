@@ -333,6 +333,32 @@ enum tr_status tr_pg_plan(struct tr_pg_source *source, struct tr_pg_snapshot *sn
     return TR_OK;
 }
 
+/* Rows go as tuples where source and target need not turn values into text and back. Only the sinks
+ * know their side; a table of which nothing was asked, or that one sink refused, goes as text. */
+enum tr_status tr_pg_plan_binary(struct tr_pg_source *source, struct tr_pg_snapshot *snapshot,
+                                 struct tr_error *err)
+{
+    if (!source->raw_rows || source->offer_binary == NULL)
+        return TR_OK;
+    struct tr_binary_offer *offers = tr_arena_alloc(
+        &snapshot->arena, snapshot->copy_count * sizeof *offers, _Alignof(struct tr_binary_offer));
+    if (offers == NULL)
+        return no_memory(err);
+    for (uint32_t i = 0; i < snapshot->copy_count; i++)
+        offers[i] = (struct tr_binary_offer){.table = snapshot->copies[i].table,
+                                             .server_version = source->server.version,
+                                             .emptied = true};
+    for (uint32_t i = 0; i < snapshot->job_count; i++) {
+        if (snapshot->jobs[i].kind != TR_PG_JOB_RELOAD)
+            offers[snapshot->jobs[i].table].emptied = false;
+    }
+    if (source->offer_binary(source->engine, offers, snapshot->copy_count, err) != TR_OK)
+        return TR_FAIL;
+    for (uint32_t i = 0; i < snapshot->copy_count; i++)
+        snapshot->copies[i].binary = offers[i].accepted && offers[i].table->column_count > 0;
+    return TR_OK;
+}
+
 /* ---- SQL ------------------------------------------------------------------------------------ */
 
 /* Is the table still what the snapshot saw? Counts the leaves for which it is not: another file, or
@@ -433,5 +459,6 @@ void tr_pg_job_copy_sql(const struct tr_pg_snapshot *snapshot, const struct tr_p
     else
         put_where(copy, job->kind == TR_PG_JOB_RELOAD ? NULL : &copy->leaves[job->leaf_first], job,
                   sql);
-    tr_outbuf_lit(sql, ") TO STDOUT; COMMIT");
+    tr_outbuf_str(sql, copy->binary ? ") TO STDOUT WITH (FORMAT binary)" : ") TO STDOUT");
+    tr_outbuf_lit(sql, "; COMMIT");
 }

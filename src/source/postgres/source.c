@@ -64,6 +64,8 @@ static enum tr_status source_open(const struct tr_config *config, const struct t
     tr_state_init(&source->marks);
     tr_pg_types_init(&source->types);
     source->raw_rows = context->raw_rows;
+    source->offer_binary = context->offer_binary;
+    source->engine = context->engine;
     source->checking = context->checking;
     if (make_wake_fds(source, err) != TR_OK ||
         tr_pg_settings_init(&source->settings, tr_config_values(config), config,

@@ -49,6 +49,9 @@ struct tr_pg_source {
     struct tr_pg_conn sql;               /* catalog queries; start, then the stream's thread */
     int wake_fds[TR_PG_READERS_MAX + 1]; /* [0] start and stream, [1 + i] snapshot reader i */
     bool raw_rows;
+    enum tr_status (*offer_binary)(void *engine, struct tr_binary_offer *offers,
+                                   uint32_t offer_count, struct tr_error *err);
+    void *engine;
     bool checking;
     bool bounded; /* scan.startup.mode snapshot */
     char source_id[128];

@@ -238,6 +238,25 @@ void feed_raw(struct feed *feed, const struct tr_table *table, const char *line)
     event->flags = TR_EV_SNAPSHOT;
 }
 
+void feed_tuple(struct feed *feed, const struct tr_table *table, int32_t id, const char *text)
+{
+    struct tr_event *event = new_event(feed, TR_OP_READ, table);
+    uint32_t text_len = text == NULL ? UINT32_MAX : (uint32_t)strlen(text);
+    char tuple[256] = {0, 2, 0, 0, 0, 4};
+    size_t len = 14;
+    assert_true(text == NULL || text_len < sizeof tuple - len);
+    for (int i = 0; i < 4; i++) {
+        tuple[6 + i] = (char)((uint32_t)id >> (24 - 8 * i));
+        tuple[10 + i] = (char)(text_len >> (24 - 8 * i));
+    }
+    if (text != NULL) {
+        memcpy(tuple + len, text, text_len);
+        len += text_len;
+    }
+    event->raw = (struct tr_slice){tr_batch_copy(feed->batch, tuple, len), len};
+    event->flags = TR_EV_SNAPSHOT | TR_EV_RAW_BINARY;
+}
+
 void feed_truncate(struct feed *feed, const struct tr_table *table, unsigned flags)
 {
     new_event(feed, TR_OP_TRUNCATE, table)->flags = (uint16_t)flags;

@@ -40,6 +40,8 @@ const struct tr_table *feed_table(uint64_t source_id, const char *schema, const 
 void feed_row(struct feed *feed, enum tr_op op, const struct tr_table *table, const char *before,
               const char *after, unsigned flags);
 void feed_raw(struct feed *feed, const struct tr_table *table, const char *line);
+/* A binary tuple of an int4 and a text, which may be NULL. */
+void feed_tuple(struct feed *feed, const struct tr_table *table, int32_t id, const char *text);
 void feed_commit(struct feed *feed, const char *key, const char *value);
 void feed_truncate(struct feed *feed, const struct tr_table *table, unsigned flags);
 enum tr_status feed_try_send(struct feed *feed); /* write */

@@ -779,6 +779,130 @@ static void bad_raw_line(void **state)
     assert_int_equal(feed.err.seq, 1);
 }
 
+/* ---- rows as binary tuples ---- */
+
+static void tuples(void **state)
+{
+    (void)state;
+    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,v text n");
+    const struct tr_table *u = feed_table(2, "public", "u", "id int4 k,v varchar(5) n");
+    char text[200];
+    feed_open(&feed);
+    feed_create(&feed, t);
+    feed_create(&feed, u);
+    for (int chunk = 0; chunk < 3; chunk++) {
+        for (int i = 0; i < 3000; i++) {
+            snprintf(text, sizeof text, "%0*d", 1 + i % 150, i);
+            feed_tuple(&feed, t, chunk * 10000 + i, i % 7 == 0 ? NULL : text);
+            if (i % 1000 == 0) { /* another reader's table, in the other form, in between */
+                snprintf(text, sizeof text, "%d\tline\n", chunk * 10 + i / 1000);
+                feed_raw(&feed, u, text);
+            }
+        }
+        snprintf(text, sizeof text, "chunk/%d", chunk);
+        feed_commit(&feed, text, "done");
+    }
+    feed_tuple(&feed, u, 100, "tuple"); /* lines before, and behind */
+    feed_raw(&feed, u, "101\tline\n");
+    feed_commit(&feed, "chunk/3", "done");
+    feed_flush(&feed);
+    ROWS("9000|1287|0\n", "SELECT count(*), count(*) FILTER (WHERE v IS NULL), count(*) FILTER"
+                          " (WHERE v::int <> mod(id, 10000)) FROM t");
+    ROWS("10|1\n", "SELECT count(*) FILTER (WHERE v = 'line'), count(*) FILTER (WHERE v = 'tuple')"
+                   " FROM u");
+    /* copied again */
+    feed_truncate(&feed, t, TR_EV_TRUNCATE_FOR_RELOAD);
+    feed_tuple(&feed, t, -1, "fresh");
+    feed_commit(&feed, "chunk/4", "done");
+    feed_flush(&feed);
+    ROWS("-1|fresh\n", "SELECT * FROM t");
+}
+
+static void refused_tuple(void **state)
+{
+    (void)state;
+    test_sql(server.admin,
+             "CREATE TABLE t (id int PRIMARY KEY CONSTRAINT not_77 CHECK (id <> 77), v text)");
+    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,v text n");
+    feed_open(&feed);
+    for (int i = 0; i < 100; i++)
+        feed_tuple(&feed, t, i, "a secret");
+    feed_commit(&feed, "chunk/0", "done");
+    feed_send(&feed);
+    assert_int_equal(tr_sink_postgres.flush(feed.writer, 1000, &feed.err), TR_FAIL);
+    assert_int_equal(feed.err.code, TR_E_PGSINK_CONSTRAINT);
+    assert_int_equal(feed.err.seq, 78);
+    assert_non_null(strstr(feed.err.message, "not_77"));
+    assert_null(strstr(feed.err.message, "secret"));
+    assert_null(strstr(feed.err.detail, "secret"));
+    feed_close(&feed);
+    ROWS("0\n", "SELECT count(*) FROM t");
+}
+
+static void assert_changed(const struct tr_table *t)
+{
+    feed_tuple(&feed, t, 1, "x");
+    assert_int_equal(feed_try_send(&feed), TR_FAIL);
+    assert_int_equal(feed.err.code, TR_E_PGSINK_TARGET_CHANGED);
+    assert_int_equal(feed.err.class, TR_TRANSIENT);
+    feed_close(&feed);
+}
+
+static void tuples_for_another_target(void **state)
+{
+    (void)state;
+    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,v text n");
+    test_sql(server.admin, "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (5)");
+    feed_open(&feed);
+    assert_changed(t); /* they would have to be merged */
+    test_sql(server.admin, "TRUNCATE t; ALTER TABLE t ALTER v TYPE bytea USING NULL");
+    feed_open(&feed);
+    assert_changed(t);
+    test_sql(server.admin, "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text GENERATED ALWAYS"
+                           " AS ('x') STORED)");
+    feed_open(&feed);
+    assert_changed(t);
+    /* since the writer has looked */
+    test_sql(server.admin, "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)");
+    feed_open(&feed);
+    feed_tuple(&feed, t, 1, "x");
+    feed_commit(&feed, "chunk/0", "done");
+    feed_flush(&feed);
+    test_sql(server.admin, "ALTER TABLE t ALTER id TYPE real");
+    assert_changed(t);
+    ROWS("1|x\n", "SELECT * FROM t");
+}
+
+static bool takes(const struct tr_table *t, bool emptied)
+{
+    struct tr_binary_offer offer = {.table = t, .server_version = 150000, .emptied = emptied};
+    bool answer = false;
+    assert_int_equal(tr_sink_postgres.takes_binary(feed.sink, &offer, &answer, &feed.err), TR_OK);
+    return answer;
+}
+
+static void tuples_are_taken(void **state)
+{
+    (void)state;
+    const struct tr_table *t = feed_table(1, "public", "t", "id int4 k,v text n");
+    const struct tr_table *e = feed_table(2, "public", "e", "id int4 k,v public.mood n");
+    feed_open(&feed);
+    assert_true(takes(t, false)); /* we make it */
+    assert_false(takes(e, false));
+    test_sql(server.admin, "CREATE TABLE t (id int PRIMARY KEY, v varchar(3))");
+    assert_true(takes(t, false));
+    test_sql(server.admin, "INSERT INTO t VALUES (1)");
+    assert_false(takes(t, false));
+    assert_true(takes(t, true));
+    test_sql(server.admin, "ALTER TABLE t ALTER v TYPE json USING NULL");
+    assert_false(takes(t, true));
+    test_sql(server.admin, "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
+    assert_false(takes(t, false)); /* a column will be added: not for now */
+    test_sql(server.admin, "DROP TABLE t; CREATE VIEW t AS SELECT 1 AS id, 'x'::text AS v");
+    assert_false(takes(t, false));
+    test_sql(server.admin, "DROP VIEW t");
+}
+
 /* ---- schema changes ---- */
 
 static void ddl_create_and_alter(void **state)
@@ -1270,6 +1394,10 @@ int main(void)
         TEST(giant_transaction),
         TEST(snapshot_load_and_resume),
         TEST(bad_raw_line),
+        TEST(tuples),
+        TEST(refused_tuple),
+        TEST(tuples_for_another_target),
+        TEST(tuples_are_taken),
         TEST(ddl_create_and_alter),
         TEST(ddl_twice),
         TEST(ddl_rename_and_drop_table),
