@@ -13,6 +13,11 @@
  * another reader may overtake that, so each reader announces a table again before its own first row
  * of it.
  *
+ * A sink takes piece by piece, reader by reader, and gets the rows of a table about as they lie
+ * there, which spares its indexes: readers begin in order, with one job each, the others when
+ * reader 0 has given rows, or after TURN_WAIT_MAX_MS; and the end of a piece ends its batch, so
+ * that the next reader has its turn.
+ *
  * A job ends with a COMMIT event that carries its chunk's mark and everything that a restart needs
  * to understand it, because no other commit may be durable by then.
  *
@@ -35,9 +40,10 @@
 #include "base/outbuf.h"
 #include "decode/pgcopy.h"
 
-#define ROW_HOLD_BYTES (64u << 10) /* larger rows stay in libpq's buffer instead of being copied   \
-                                    */
+#define ROW_HOLD_BYTES (64u << 10) /* larger rows stay in libpq's buffer */
 #define GATHER_WAIT_MS 20          /* with rows in hand: the longest wait for more */
+#define TURN_WAIT_MS 2             /* between two looks whether reader 0 gives rows */
+#define TURN_WAIT_MAX_MS 100       /* it may wait for a lock: the others need not */
 #define UNKNOWN_PAGES_MAX 16
 #define ROWS_PER_TICK 1024 /* rows between two looks at the progress counter */
 
@@ -150,6 +156,7 @@ static enum tr_status make_readers(struct tr_pg_source *source, struct tr_pg_sna
     if (snapshot->readers == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for snapshot readers");
     snapshot->reader_count = count;
+    atomic_store(&snapshot->next_job, count);
     for (unsigned i = 0; i < count; i++) {
         struct tr_pg_reader *reader = &snapshot->readers[i];
         reader->announced_here = calloc(snapshot->copy_count, sizeof *reader->announced_here);
@@ -374,11 +381,16 @@ static enum tr_status send_sql(struct tr_pg_reader *reader, struct tr_outbuf *sq
     return TR_OK;
 }
 
+/* TR_AGAIN: it is not this reader's turn yet. */
 static enum tr_status step_take(struct tr_pg_source *source, struct tr_pg_reader *reader,
-                                struct tr_batch *batch, struct tr_error *err)
+                                unsigned reader_index, struct tr_batch *batch, struct tr_error *err)
 {
     struct tr_pg_snapshot *snapshot = source->snapshot;
-    uint32_t next = atomic_fetch_add(&snapshot->next_job, 1);
+    if (reader_index > 0 && !reader->begun && !atomic_load(&snapshot->rows_flow) &&
+        tr_clock_mono_ms() < reader->turn_until_ms)
+        return TR_AGAIN;
+    uint32_t next = reader->begun ? atomic_fetch_add(&snapshot->next_job, 1) : reader_index;
+    reader->begun = true;
     if (next >= snapshot->job_count) {
         reader->state = TR_PG_READER_DONE;
         return TR_END;
@@ -604,6 +616,7 @@ static enum tr_status step_end(struct tr_pg_source *source, struct tr_pg_reader 
     count_rows(source, reader, 0);
     if (last_of_table)
         atomic_fetch_add(&source->progress.tables_done, 1);
+    reader->piece_ended = copy->leaves[reader->job->leaf_first].chunk_count > 1;
     reader->job = NULL;
     reader->state = TR_PG_READER_TAKE;
     return TR_OK;
@@ -619,12 +632,13 @@ static enum tr_status step(struct tr_pg_source *source, struct tr_pg_reader *rea
         if (tr_pg_connect(&source->settings, false, source->wake_fds[1 + reader_index],
                           &reader->conn, err) != TR_OK)
             return TR_FAIL;
+        reader->turn_until_ms = tr_clock_mono_ms() + TURN_WAIT_MAX_MS;
         reader->state = reader_index == 0 ? TR_PG_READER_PLAN : TR_PG_READER_TAKE;
         return TR_OK;
     case TR_PG_READER_PLAN:
         return step_plan(source, reader, batch, err);
     case TR_PG_READER_TAKE:
-        return step_take(source, reader, batch, err);
+        return step_take(source, reader, reader_index, batch, err);
     case TR_PG_READER_BEGIN:
         return step_begin(source->snapshot, reader, err);
     case TR_PG_READER_ASK:
@@ -656,8 +670,12 @@ enum tr_status tr_pg_snapshot_read(struct tr_pg_source *source, unsigned reader_
         return TR_END;
     struct tr_pg_reader *reader = &source->snapshot->readers[reader_index];
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;
+    if (reader_index == 0 && reader->begun &&
+        (reader->row_index > 0 || reader->job != &source->snapshot->jobs[0]))
+        atomic_store(&source->snapshot->rows_flow, true); /* with the batch before */
     reader->batch_us = tr_clock_wall_us();
     reader->table_held = false;
+    reader->piece_ended = false;
     while (!tr_batch_full(batch)) {
         enum tr_status status = step(source, reader, reader_index, batch, err);
         if (status == TR_FAIL)
@@ -667,6 +685,8 @@ enum tr_status tr_pg_snapshot_read(struct tr_pg_source *source, unsigned reader_
             tr_pg_disconnect(&reader->conn);
             return TR_END;
         }
+        if (reader->piece_ended)
+            break;
         if (status == TR_OK)
             continue;
         int64_t left = deadline_ms - tr_clock_mono_ms();
@@ -674,6 +694,8 @@ enum tr_status tr_pg_snapshot_read(struct tr_pg_source *source, unsigned reader_
             left = 0;
         bool have = batch->event_count > 0, woken = false;
         int wait_ms = have && left > GATHER_WAIT_MS ? GATHER_WAIT_MS : (int)left;
+        if (reader->state == TR_PG_READER_TAKE && wait_ms > TURN_WAIT_MS)
+            wait_ms = TURN_WAIT_MS;
         status = await(reader, wait_ms, &woken, err);
         if (status == TR_FAIL)
             return TR_FAIL;

@@ -53,6 +53,8 @@ enum tr_pg_reader_state {
 };
 struct tr_pg_reader {
     struct tr_pg_conn conn;
+    bool begun;            /* it has taken its first job */
+    int64_t turn_until_ms; /* the longest wait for reader 0 (tr_clock_mono_ms) */
     enum tr_pg_reader_state state;
     uint32_t announced;   /* PLAN: tables announced so far */
     bool *announced_here; /* per table: this reader has put its CREATE TABLE */
@@ -60,6 +62,7 @@ struct tr_pg_reader {
     const struct tr_pg_job *job;
     bool header_seen; /* of this job's COPY, binary */
     uint32_t row_index;
+    bool piece_ended;      /* of a table in several: the batch goes on its way */
     uint64_t rows_counted; /* not yet in the progress */
     int64_t batch_us;      /* time of reading, taken once a call */
     bool table_held;       /* the batch has a reference on the job's table */
@@ -78,7 +81,8 @@ struct tr_pg_snapshot {
     uint32_t job_count, job_capacity;
     struct tr_pg_reader *readers;
     unsigned reader_count;
-    _Atomic uint32_t next_job;
+    _Atomic uint32_t next_job; /* those below reader_count are the readers' first ones */
+    _Atomic bool rows_flow;    /* reader 0 has given rows, or has ended its first job */
     _Atomic uint32_t jobs_done;
     _Atomic bool first_row_given;
 };
