@@ -20,6 +20,7 @@
 #define PARAMS_MAX 32
 #define APPLICATION_NAME_BYTES 64 /* NAMEDATALEN of the server */
 #define COPY_LINE_DIGITS_MAX 19
+#define COPY_MESSAGE_BYTES (64u << 10) /* libpq and the server copy it whole: it stays in cache */
 
 static const char *const url_keywords[] = {"host",
                                            "hostaddr",
@@ -466,7 +467,7 @@ enum tr_status tr_pgs_copy_data(struct tr_pgs_link *link, const char *data, size
                                 struct tr_error *err)
 {
     while (len > 0) {
-        int piece = len > (1u << 20) ? 1 << 20 : (int)len;
+        int piece = len > COPY_MESSAGE_BYTES ? (int)COPY_MESSAGE_BYTES : (int)len;
         int done = PQputCopyData(link->conn, data, piece);
         if (done < 0)
             return tr_pgs_fail(link, NULL, "could not send rows", err);
