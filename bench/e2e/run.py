@@ -46,7 +46,7 @@ def arguments():
     parser.add_argument("--big-rows", type=int, default=10000000, help="of the one large transaction")
     parser.add_argument("--scaling-changes", type=int, default=200000)
     parser.add_argument("--starts", type=int, default=9)
-    parser.add_argument("--gulp-us", type=int, default=10000,
+    parser.add_argument("--gulp-us", type=int, default=4000,
                         help="the longest pause of the gulping reader; 0 = none")
     parser.add_argument("--latency-rate", type=int, default=500, help="transactions a second")
     parser.add_argument("--latency-seconds", type=int, default=20)

@@ -4,11 +4,12 @@
  *     pg_gulp CONNINFO SLOT PUBLICATION END_LSN [SLEEP_US]
  *
  * A walsender sends each change as soon as the socket takes it. While the receiver's window is open
- * every message costs it a packet; while it is closed, only a copy. So this reader keeps a small
- * receive buffer nearly full: it takes three reads of libpq's 16 KB, then sleeps, a tenth shorter
- * when the socket was full and a tenth longer when it was not (SLEEP_US at most, default 10000; 0
- * reads as fast as it can). That is the fastest that the walsender of this machine was seen to
- * deliver pgoutput (proto_version 1, as tailrace asks for) to anybody.
+ * every message costs it a packet; while it is closed, only a copy. So this reader leaves the
+ * socket full: it takes three reads of libpq's 16 KB, then sleeps, an eighth shorter when nothing
+ * came in the meantime or the socket filled up at once (the window was closed), else an eighth
+ * longer (SLEEP_US at most, default 4000; 0 reads as fast as it can). That is the fastest that the
+ * walsender of this machine was seen to deliver pgoutput (proto_version 1, as tailrace asks for) to
+ * anybody.
  *
  * Ends when the log has been read up to END_LSN; the position is confirmed at the end only. Prints
  * "messages bytes seconds", the seconds from the first byte. bench/e2e compiles and runs it. */
@@ -22,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #define HEADER_BYTES 25 /* 'w', start, end, time */
@@ -31,9 +31,11 @@
 #define SILENCE_MS 60000 /* a walsender without a word for so long is dead */
 #define STATUS_BYTES 34
 #define PG_EPOCH_SECONDS 946684800
-#define RECEIVE_BYTES (128 << 10) /* of the socket; the kernel doubles it */
-#define FULL_BYTES (90 << 10)     /* in a socket whose window is nearly closed */
-#define READ_BYTES (16 << 10)     /* of libpq's buffer */
+#define READ_BYTES (16 << 10)   /* of libpq's buffer */
+#define REFILL_BYTES (24 << 10) /* arrived while we read: what was waiting */
+#define TRICKLE_BYTES 1024      /* fewer in a pause: the window is closed */
+#define SLEEP_FIRST_US 500
+#define SLEEP_MIN_US 100
 
 static void require(bool ok, const char *what)
 {
@@ -122,27 +124,39 @@ static bool readable(PGconn *conn, int wait_ms)
     return found > 0;
 }
 
-static void small_window(PGconn *conn)
-{
-    int bytes = RECEIVE_BYTES;
-    require(setsockopt(PQsocket(conn), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes) == 0,
-            "SO_RCVBUF");
-}
-
-/* Returns how often to read before the next pause. */
-static int gather(PGconn *conn, double *sleep_us, double sleep_max_us)
+static int bytes_in(PGconn *conn)
 {
     int queued = 0;
-    if (sleep_max_us > 0) {
-        struct timespec pause = {.tv_nsec = (long)(*sleep_us * 1000)};
+    require(ioctl(PQsocket(conn), FIONREAD, &queued) == 0, "FIONREAD");
+    return queued;
+}
+
+struct pace {
+    double sleep_us, sleep_max_us;
+    int queued; /* when the last pause ended */
+    int taken;  /* since then */
+};
+
+/* Returns how often to read before the next pause. */
+static int gather(PGconn *conn, struct pace *pace)
+{
+    int reads = 1;
+    if (pace->sleep_max_us > 0) {
+        int left = bytes_in(conn), refill = left + pace->taken - pace->queued;
+        struct timespec pause = {.tv_nsec = (long)(pace->sleep_us * 1000)};
         (void)nanosleep(&pause, NULL);
-        require(ioctl(PQsocket(conn), FIONREAD, &queued) == 0, "FIONREAD");
-        *sleep_us *= queued >= FULL_BYTES ? 0.9 : 1.1;
-        if (*sleep_us > sleep_max_us)
-            *sleep_us = sleep_max_us;
+        pace->queued = bytes_in(conn);
+        bool closed = left >= READ_BYTES && pace->queued - left < TRICKLE_BYTES;
+        pace->sleep_us *= closed || refill >= REFILL_BYTES ? 0.875 : 1.125;
+        if (pace->sleep_us > pace->sleep_max_us)
+            pace->sleep_us = pace->sleep_max_us;
+        if (pace->sleep_us < SLEEP_MIN_US)
+            pace->sleep_us = SLEEP_MIN_US;
+        reads = pace->queued <= READ_BYTES ? 1 : pace->queued >= 3 * READ_BYTES ? 3 : 2;
+        pace->taken = 0;
     }
     require(readable(conn, SILENCE_MS), "the server is silent");
-    return queued <= READ_BYTES ? 1 : queued >= 3 * READ_BYTES ? 3 : 2;
+    return reads;
 }
 
 int main(int argc, char **argv)
@@ -150,11 +164,11 @@ int main(int argc, char **argv)
     require(argc == 5 || argc == 6, "usage: pg_gulp CONNINFO SLOT PUBLICATION END_LSN [SLEEP_US]");
     unsigned high, low;
     require(sscanf(argv[4], "%X/%X", &high, &low) == 2, "END_LSN is like 0/16B3748");
-    double sleep_max_us = argc == 6 ? strtod(argv[5], NULL) : 10000, sleep_us = sleep_max_us / 20;
-    require(sleep_max_us >= 0 && sleep_max_us < 1e6, "SLEEP_US is below a second");
+    struct pace pace = {.sleep_us = SLEEP_FIRST_US,
+                        .sleep_max_us = argc == 6 ? strtod(argv[5], NULL) : 4000};
+    require(pace.sleep_max_us >= 0 && pace.sleep_max_us < 1e6, "SLEEP_US is below a second");
     struct reader reader = {.conn = PQconnectdb(argv[1]), .end = (uint64_t)high << 32 | low};
     require(PQstatus(reader.conn) == CONNECTION_OK, PQerrorMessage(reader.conn));
-    small_window(reader.conn);
     start(reader.conn, argv[2], argv[3]);
     int reads = 0;
     for (bool ended = false; !ended;) {
@@ -163,11 +177,12 @@ int main(int argc, char **argv)
         require(len >= 0, PQerrorMessage(reader.conn));
         if (len == 0) {
             if (reads == 0)
-                reads = gather(reader.conn, &sleep_us, sleep_max_us);
+                reads = gather(reader.conn, &pace);
             require(PQconsumeInput(reader.conn) == 1, PQerrorMessage(reader.conn));
             reads--;
             continue;
         }
+        pace.taken += len;
         ended = take(&reader, data, len);
         PQfreemem(data);
     }

@@ -16,38 +16,39 @@
 #define QUICK_US 10
 #define MANY 200
 
-static int64_t settle(int64_t pause_us, int64_t max_us, int64_t queued, int64_t bytes_ms)
+static int64_t settle(int64_t pause_us, int64_t max_us, bool behind, int64_t queued,
+                      int64_t bytes_ms)
 {
     for (int i = 0; i < MANY; i++) {
         int64_t elapsed_us = bytes_ms > 0 ? queued * 1000 / bytes_ms : 1;
-        pause_us = tr_pg_pace_next(pause_us, max_us, queued, elapsed_us);
+        pause_us = tr_pg_pace_next(pause_us, max_us, behind, queued, elapsed_us);
         assert_in_range(pause_us, 0, max_us);
     }
     return pause_us;
 }
 
-static void a_full_socket_shortens_the_pause(void **state)
+static void who_is_behind_pauses_less(void **state)
 {
     (void)state;
-    assert_int_equal(tr_pg_pace_next(1600, MAX_US, FULL, 1600), 1400);
-    assert_int_equal(settle(MAX_US, MAX_US, FULL, 40000), 100);
-    assert_int_equal(settle(50, 50, FULL, 40000), 50); /* gather.time.us is the longest anyway */
+    assert_int_equal(tr_pg_pace_next(1600, MAX_US, true, FULL, 1600), 1400);
+    assert_int_equal(settle(MAX_US, MAX_US, true, FULL, 40000), 100);
+    assert_int_equal(settle(50, 50, true, FULL, 40000), 50); /* gather.time.us is the longest */
 }
 
 static void a_busy_walsender_is_given_time(void **state)
 {
     (void)state;
-    assert_int_equal(tr_pg_pace_next(800, MAX_US, 20 << 10, 1000), 900);
-    assert_int_equal(settle(100, MAX_US, 20 << 10, 15000), MAX_US);
-    assert_int_equal(settle(500, 700, 20 << 10, 15000), 700);
+    assert_int_equal(tr_pg_pace_next(800, MAX_US, false, 20 << 10, 1000), 900);
+    assert_int_equal(settle(100, MAX_US, false, 20 << 10, 15000), MAX_US);
+    assert_int_equal(settle(500, 700, false, 20 << 10, 15000), 700);
 }
 
 static void a_light_flow_is_read_soon(void **state)
 {
     (void)state;
-    assert_int_equal(settle(MAX_US, MAX_US, 1000, 500), 500);
-    assert_int_equal(settle(300, 300, 1000, 500), 300);
-    assert_int_equal(settle(MAX_US, MAX_US, 0, 0), 500);
+    assert_int_equal(settle(MAX_US, MAX_US, false, 1000, 500), 500);
+    assert_int_equal(settle(300, 300, false, 1000, 500), 300);
+    assert_int_equal(settle(MAX_US, MAX_US, false, 0, 0), 500);
 }
 
 static unsigned reads_after_backlog(struct tr_pg_pace *pace)
@@ -79,6 +80,38 @@ static void a_look_takes_what_lay_there(void **state)
     (void)close(fds[1]);
 }
 
+/* Takes READ bytes and gives `more` back in their place; the pause that follows from it. */
+static int64_t pause_after(struct tr_pg_pace *pace, const int fds[2], size_t taken, size_t more)
+{
+    static char bytes[100 << 10];
+    assert_int_equal(read(fds[0], bytes, taken), (ssize_t)taken);
+    if (more > 0)
+        assert_int_equal(write(fds[1], bytes, more), (ssize_t)more);
+    pace->look_bytes = taken;
+    tr_pg_pace_waited(pace, true, QUICK_US);
+    return pace->pause_us;
+}
+
+static void a_closed_window_is_noticed(void **state)
+{
+    (void)state;
+    int fds[2];
+    static char bytes[100 << 10];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    assert_int_equal(write(fds[1], bytes, sizeof bytes), sizeof bytes);
+    (void)reads_after_backlog(&pace);
+    int64_t pause_us = pace.pause_us;
+    /* nothing comes though there is something to read */
+    assert_true(pause_after(&pace, fds, 48 << 10, 0) < pause_us);
+    /* what was taken is there again at once */
+    pause_us = pace.pause_us;
+    assert_true(pause_after(&pace, fds, 48 << 10, 48 << 10) < pause_us);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 /* Without a backlog, and with gather.time.us 0, nothing pauses: no look is cut to what lay there.
  */
 static void a_lone_transaction_is_not_paced(void **state)
@@ -100,7 +133,8 @@ static void a_lone_transaction_is_not_paced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_full_socket_shortens_the_pause),
+        cmocka_unit_test(who_is_behind_pauses_less),
+        cmocka_unit_test(a_closed_window_is_noticed),
         cmocka_unit_test(a_busy_walsender_is_given_time),
         cmocka_unit_test(a_light_flow_is_read_soon),
         cmocka_unit_test(a_look_takes_what_lay_there),

@@ -7,40 +7,38 @@
  * fastest reader is not the eager one, but one who keeps the window nearly closed and still takes
  * what the walsender can make. Hence, with a backlog:
  *
- *   - a look takes what lay in the socket when it began, LOOK_BYTES at most: it leaves the rest of
- * a full socket where it is, and does not run after a walsender that goes on sending;
- *   - between two looks is a pause, which becomes an eighth shorter when the socket was found full
- *     (we are the slower one) and an eighth longer when it was not (the walsender is, because
- *     it sends into an open window);
- *   - the receive buffer of a near server is fixed, so that the kernel does not open the window
- *     further because we read so much. Over a long way the buffer must hold what is on its way;
- *     there the kernel decides.
+ *   - a look takes what lay in the socket when it began, LOOK_BYTES at most. It leaves the rest
+ *     where it is, and does not run after a walsender that goes on sending;
+ *   - between two looks is a pause. It becomes an eighth shorter when we are the slower one:
+ * nothing came while we paused though there was something to read (the window is closed), the
+ * socket filled up again while we read (so much was waiting), or it holds very much. Else it
+ * becomes an eighth longer: the window is open, and the walsender pays for it. At the longest pause
+ *     LOOK_BYTES are less than what comes, so that the window closes in the end.
  *
  * A backlog is: one look brought much, or there was something to read, without waiting for it, many
  * times in a row. A lone transaction is neither, so that no latency is added when there is none.
  * Below HEAVY_BYTES_MS the pause stays short, because the walsender has time enough.
  *
+ * The receive buffer's size is the kernel's affair. A small one (SO_RCVBUF) closes the window
+ * sooner, but what many small packets weigh in it makes the kernel drop some.
+ *
  * Measured with pgoutput on the loopback, 1 M changes: an eager reader costs the walsender 10 to
- * 17 CPU s in transactions of 1, this one 7 to 8; docs/performance.md. */
+ * 17 CPU s in transactions of 1, this one 8; docs/performance.md. */
 #include "source/postgres/pace.h"
 
 #include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <stddef.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "base/clock.h"
 
 #define LOOK_BYTES (48 << 10)
-#define READ_BYTES (16 << 10)     /* libpq's buffer */
-#define READS_MAX 8               /* without a pause before */
-#define FULL_BYTES (100 << 10)    /* of a socket whose window is nearly closed */
-#define RECEIVE_BYTES (128 << 10) /* SO_RCVBUF; the kernel doubles it for its own needs */
-#define NEAR_US 500               /* a round trip that RECEIVE_BYTES do not slow down */
-#define HEAVY_BYTES_MS 4000       /* a walsender that sends so much is busy */
+#define READ_BYTES (16 << 10)   /* libpq's buffer */
+#define READS_MAX 8             /* without a pause before */
+#define REFILL_BYTES (24 << 10) /* arrived while we read: what was waiting, not what was made */
+#define MUCH_BYTES (256 << 10)
+#define TRICKLE_BYTES 1024  /* fewer in a pause, with much in the socket: the window is closed */
+#define HEAVY_BYTES_MS 4000 /* a walsender that sends so much is busy */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MIN_US 100
 #define BACKLOG_WAIT_US 300 /* a wait shorter than that is none */
@@ -50,24 +48,12 @@ static int64_t at_most(int64_t us, int64_t max_us) { return us < max_us ? us : m
 
 static int64_t at_least(int64_t us, int64_t min_us) { return us > min_us ? us : min_us; }
 
-static bool server_is_near(int fd)
-{
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-           len >= offsetof(struct tcp_info, tcpi_min_rtt) + sizeof info.tcpi_min_rtt &&
-           info.tcpi_min_rtt < NEAR_US;
-}
-
 void tr_pg_pace_init(struct tr_pg_pace *pace, int fd, bool tls, int64_t pause_max_us)
 {
     *pace = (struct tr_pg_pace){.fd = fd, .pause_max_us = pause_max_us};
     pace->whole_looks = tls;
     pace->pause_us = at_most(PAUSE_FIRST_US, pause_max_us);
     pace->reads_left = READS_MAX;
-    int bytes = RECEIVE_BYTES;
-    if (pause_max_us > 0 && server_is_near(fd))
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 bool tr_pg_pace_read_on(struct tr_pg_pace *pace)
@@ -80,39 +66,48 @@ bool tr_pg_pace_read_on(struct tr_pg_pace *pace)
     return true;
 }
 
-int64_t tr_pg_pace_next(int64_t pause_us, int64_t pause_max_us, int64_t queued, int64_t elapsed_us)
+int64_t tr_pg_pace_next(int64_t pause_us, int64_t pause_max_us, bool behind, int64_t queued,
+                        int64_t elapsed_us)
 {
     int64_t shorter_us = pause_us - pause_us / 8;
-    if (queued >= FULL_BYTES)
+    if (behind)
         return at_most(at_least(shorter_us, PAUSE_MIN_US), pause_max_us);
     if (queued * 1000 < elapsed_us * HEAVY_BYTES_MS)
         return at_most(at_least(shorter_us, PAUSE_FIRST_US), pause_max_us);
     return at_most(pause_us + pause_us / 8, pause_max_us);
 }
 
-static void take_pause(struct tr_pg_pace *pace)
+static int64_t bytes_in(int fd)
 {
+    int queued = 0;
+    return ioctl(fd, SIOCINQ, &queued) == 0 ? queued : 0;
+}
+
+static void take_pause(struct tr_pg_pace *pace, size_t taken)
+{
+    int64_t left = bytes_in(pace->fd), refill = left + (int64_t)taken - pace->queued;
     struct timespec pause = {.tv_sec = pace->pause_us / 1000000,
                              .tv_nsec = pace->pause_us % 1000000 * 1000};
     (void)nanosleep(&pause, NULL);
-    int queued = 0;
     int64_t now_us = tr_clock_mono_us();
-    if (ioctl(pace->fd, SIOCINQ, &queued) == 0) {
-        pace->pause_us =
-            tr_pg_pace_next(pace->pause_us, pace->pause_max_us, queued, now_us - pace->looked_us);
-        int64_t take = at_most(queued, LOOK_BYTES) - 1; /* the first read is made anyway */
-        pace->reads_left = take < 0 ? 0 : (unsigned)(take / READ_BYTES);
-    }
+    pace->queued = bytes_in(pace->fd);
+    bool closed = left >= READ_BYTES && pace->queued - left < TRICKLE_BYTES;
+    bool behind = closed || refill >= REFILL_BYTES || pace->queued >= MUCH_BYTES;
+    pace->pause_us = tr_pg_pace_next(pace->pause_us, pace->pause_max_us, behind, pace->queued,
+                                     now_us - pace->looked_us);
     pace->looked_us = now_us;
+    int64_t take = at_most(pace->queued, LOOK_BYTES) - 1; /* the first read is made anyway */
+    pace->reads_left = take < 0 ? 0 : (unsigned)(take / READ_BYTES);
 }
 
 void tr_pg_pace_waited(struct tr_pg_pace *pace, bool readable, int64_t waited_us)
 {
     bool quick = readable && waited_us < BACKLOG_WAIT_US;
-    bool much = pace->look_bytes >= LOOK_BYTES / 2;
+    size_t taken = pace->look_bytes;
+    bool much = taken >= LOOK_BYTES / 2;
     pace->look_bytes = 0;
     pace->reads_left = READS_MAX;
     pace->quick_waits = quick ? pace->quick_waits + 1 : 0;
     if (pace->pause_max_us > 0 && quick && (much || pace->quick_waits >= BACKLOG_WAITS))
-        take_pause(pace);
+        take_pause(pace, taken);
 }
