@@ -180,6 +180,7 @@ class Running(Case):
                 self.assertEqual(self.run_.wait_exit(), 0)
                 self.assertLess(time.monotonic() - began, 30)
                 self.run_.start()
+                self.run_.wait_log("the pipeline is open")  # the target may be equal before it lives
                 wait_equal(lambda: sqlite_equal(self.db, "t", self.target), self.run_)
                 self.run_.stop()
 
