@@ -112,6 +112,26 @@ static void a_closed_window_is_noticed(void **state)
     (void)close(fds[1]);
 }
 
+/* A moment without anything does not end a backlog; a longer one does. */
+static void a_backlog_ends_when_nothing_comes(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    assert_int_equal(reads_after_backlog(&pace), 1);
+    tr_pg_pace_waited(&pace, true, 1000);
+    assert_false(tr_pg_pace_read_on(&pace)); /* paused: the look is cut to what lay there */
+    tr_pg_pace_waited(&pace, true, 3000);
+    assert_true(tr_pg_pace_read_on(&pace));
+    assert_int_equal(reads_after_backlog(&pace), 1);
+    tr_pg_pace_waited(&pace, false, 100); /* a timeout */
+    assert_true(tr_pg_pace_read_on(&pace));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 /* Without a backlog, and with gather.time.us 0, nothing pauses: no look is cut to what lay there.
  */
 static void a_lone_transaction_is_not_paced(void **state)
@@ -138,6 +158,7 @@ int main(void)
         cmocka_unit_test(a_busy_walsender_is_given_time),
         cmocka_unit_test(a_light_flow_is_read_soon),
         cmocka_unit_test(a_look_takes_what_lay_there),
+        cmocka_unit_test(a_backlog_ends_when_nothing_comes),
         cmocka_unit_test(a_lone_transaction_is_not_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,10 @@
  * becomes an eighth longer: the window is open, and the walsender pays for it. At the longest pause
  *     LOOK_BYTES are less than what comes, so that the window closes in the end.
  *
- * A backlog is: one look brought much, or there was something to read, without waiting for it, many
- * times in a row. A lone transaction is neither, so that no latency is added when there is none.
+ * A backlog begins when one look brought much, or there was something to read, without waiting for
+ * it, many times in a row; it ends with a wait of BACKLOG_END_US. A shorter one only says that the
+ * walsender had no processor for a moment: who became eager then would make it slower still. A lone
+ * transaction is no backlog, so that no latency is added when there is none.
  * Below HEAVY_BYTES_MS the pause stays short, because the walsender has time enough.
  *
  * The receive buffer's size is the kernel's affair. A small one (SO_RCVBUF) closes the window
@@ -43,6 +45,7 @@
 #define PAUSE_MIN_US 100
 #define BACKLOG_WAIT_US 300 /* a wait shorter than that is none */
 #define BACKLOG_WAITS 8     /* so many in a row are a backlog */
+#define BACKLOG_END_US 2000 /* nothing came for so long: it is at its end */
 
 static int64_t at_most(int64_t us, int64_t max_us) { return us < max_us ? us : max_us; }
 
@@ -108,6 +111,10 @@ void tr_pg_pace_waited(struct tr_pg_pace *pace, bool readable, int64_t waited_us
     pace->look_bytes = 0;
     pace->reads_left = READS_MAX;
     pace->quick_waits = quick ? pace->quick_waits + 1 : 0;
-    if (pace->pause_max_us > 0 && quick && (much || pace->quick_waits >= BACKLOG_WAITS))
+    if (quick && (much || pace->quick_waits >= BACKLOG_WAITS))
+        pace->backlog = true;
+    else if (!readable || waited_us >= BACKLOG_END_US)
+        pace->backlog = false;
+    if (pace->backlog && pace->pause_max_us > 0)
         take_pause(pace, taken);
 }

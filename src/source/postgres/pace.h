@@ -15,14 +15,15 @@ struct tr_pg_pace {
     size_t look_bytes;    /* taken since the last wait */
     unsigned reads_left;  /* of this look */
     unsigned quick_waits; /* in a row */
-    bool whole_looks;     /* until nothing is left */
+    bool backlog;
+    bool whole_looks; /* until nothing is left */
 };
 
 /* fd: the socket of a replication connection. With TLS a look is always whole: what the library
  * holds decoded would not make the socket readable. */
 void tr_pg_pace_init(struct tr_pg_pace *pace, int fd, bool tls, int64_t pause_max_us);
 
-/* The socket was waited for; after a quick wait of a backlog, pauses. */
+/* The socket was waited for; pauses while there is a backlog. */
 void tr_pg_pace_waited(struct tr_pg_pace *pace, bool readable, int64_t waited_us);
 
 /* One more read in this look? false: the rest is better left in the socket. */
