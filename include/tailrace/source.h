@@ -51,6 +51,7 @@ enum tr_source_caps {
     TR_SRC_RAW_PGCOPY = 2, /* can give READ events with `raw` only */
     TR_SRC_SPLITS = 4,     /* a message source: events carry `message`, COMMITs the marks TR_MARK_SPLIT */
     TR_SRC_SHARED = 8,     /* several processes of one pipeline may share its splits (is_shared) */
+    TR_SRC_FILLS_UP = 16,  /* read may be given a batch that it filled in part: it appends */
 };
 
 /* A copy of counters, made by any thread. */
@@ -94,6 +95,8 @@ struct tr_source_ops {
     enum tr_status (*stream)(void *self, struct tr_error *err);
     /* Follows the log. As snapshot; TR_END when the source is bounded (scan.startup.mode snapshot, or
      * a message source that ends). */
+    /* With TR_SRC_FILLS_UP the batch may hold events of earlier calls; what is said above is then
+     * said of the events that come to them. timeout_ms 0 takes what is there. */
     enum tr_status (*read)(void *self, struct tr_batch *batch, int timeout_ms, struct tr_error *err);
     /* These marks are in a saved checkpoint: the server may forget what is before them. Must not
      * block on the network; the reader's next read or keepalive sends it. */

@@ -66,6 +66,7 @@ struct tr_batch_pool {
 enum tr_status tr_batch_pool_init(struct tr_batch_pool *pool, unsigned batch_count,
                                   struct tr_error *err);
 void tr_batch_pool_free(struct tr_batch_pool *pool);
+unsigned tr_batch_pool_used(struct tr_batch_pool *pool);
 struct tr_batch *tr_batch_pool_take(struct tr_batch_pool *pool); /* NULL: none free */
 void tr_batch_pool_give(struct tr_batch_pool *pool, struct tr_batch *batch);
 

@@ -26,6 +26,14 @@ void tr_batch_pool_free(struct tr_batch_pool *pool)
     (void)pthread_mutex_destroy(&pool->lock);
 }
 
+unsigned tr_batch_pool_used(struct tr_batch_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    unsigned used = pool->total - pool->free_count;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return used;
+}
+
 struct tr_batch *tr_batch_pool_take(struct tr_batch_pool *pool)
 {
     struct tr_batch *batch = NULL;

@@ -15,6 +15,7 @@
 #define KEEPALIVE_INTERVAL_MS 1000
 #define POOL_WAIT_MS 200
 #define STAGE_WAIT_MS 5
+#define BUSY_BATCHES 3 /* in use, with the reader's own: the sinks have enough to do */
 
 static bool must_end(const struct tr_engine *engine)
 {
@@ -187,6 +188,23 @@ static enum tr_status deliver(struct tr_reader *reader, struct tr_batch **batch,
     return hand_on(reader, filled, err);
 }
 
+/* One batch. While the sinks have enough to do they gain nothing from a small one: it takes what the
+ * source has at once, until it is full, so that the rings hold as much as they may. */
+static enum tr_status fill(struct tr_reader *reader, struct tr_batch *batch, struct tr_error *err)
+{
+    struct tr_engine *engine = reader->engine;
+    const struct tr_source_ops *ops = engine->file->source_ops;
+    if (!reader->stream)
+        return ops->snapshot(engine->source, reader->index, batch, READ_TIMEOUT_MS, err);
+    enum tr_status got = ops->read(engine->source, batch, READ_TIMEOUT_MS, err);
+    if ((ops->caps & TR_SRC_FILLS_UP) == 0)
+        return got;
+    while (got == TR_OK && !tr_batch_full(batch) && !must_end(engine) &&
+           tr_batch_pool_used(&engine->pool) > BUSY_BATCHES)
+        got = ops->read(engine->source, batch, 0, err);
+    return got == TR_AGAIN ? TR_OK : got;
+}
+
 static void *reader_main(void *arg)
 {
     struct tr_reader *reader = arg;
@@ -201,10 +219,7 @@ static void *reader_main(void *arg)
     while (status != TR_FAIL) {
         if (batch == NULL && (batch = next_batch(reader)) == NULL)
             break;
-        enum tr_status got =
-            reader->stream
-                ? ops->read(engine->source, batch, READ_TIMEOUT_MS, &err)
-                : ops->snapshot(engine->source, reader->index, batch, READ_TIMEOUT_MS, &err);
+        enum tr_status got = fill(reader, batch, &err);
         if (got == TR_FAIL) {
             status = must_end(engine) ? TR_END : TR_FAIL;
             break;

@@ -113,8 +113,8 @@ void tr_pg_pace_waited(struct tr_pg_pace *pace, bool readable, int64_t waited_us
     pace->quick_waits = quick ? pace->quick_waits + 1 : 0;
     if (quick && (much || pace->quick_waits >= BACKLOG_WAITS))
         pace->backlog = true;
-    else if (!readable || waited_us >= BACKLOG_END_US)
+    else if (waited_us >= BACKLOG_END_US)
         pace->backlog = false;
-    if (pace->backlog && pace->pause_max_us > 0)
+    if (pace->backlog && readable && pace->pause_max_us > 0)
         take_pause(pace, taken);
 }

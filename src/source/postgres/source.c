@@ -178,7 +178,7 @@ static void source_progress(void *self, struct tr_source_progress *progress)
 const struct tr_source_ops tr_source_postgres = {
     .name = "postgres",
     .abi = TR_SOURCE_ABI,
-    .caps = TR_SRC_SNAPSHOT | TR_SRC_RAW_PGCOPY,
+    .caps = TR_SRC_SNAPSHOT | TR_SRC_RAW_PGCOPY | TR_SRC_FILLS_UP,
     .options = tr_pg_option_table,
     .options_size = sizeof(struct tr_pg_options),
     .summary = "PostgreSQL 12 to 18: parallel snapshot, then logical replication (pgoutput)",

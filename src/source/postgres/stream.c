@@ -630,7 +630,8 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
     if (source->stream == NULL || !source->stream->streaming)
         return tr_fail(err, TR_E_INTERNAL, "the source was read before its stream was opened");
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;
-    for (;;) {
+    uint32_t from = batch->event_count;
+    for (bool looked = false;; looked = true) {
         bool any;
         if (drain(source, batch, &any, err) != TR_OK)
             return TR_FAIL;
@@ -641,10 +642,10 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
         }
         if (give_idle(source, batch, err) != TR_OK || send_status(source, false, err) != TR_OK)
             return TR_FAIL;
-        if (batch->event_count > 0)
+        if (batch->event_count > from)
             return TR_OK;
         look_after(source);
-        if (tr_clock_mono_ms() >= deadline_ms)
+        if (looked && tr_clock_mono_ms() >= deadline_ms)
             return TR_AGAIN;
         enum tr_status status = await(source, deadline_ms, err);
         if (status != TR_OK)
