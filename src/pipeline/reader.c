@@ -143,8 +143,8 @@ static enum tr_status run_stage(struct tr_reader *reader, struct tr_batch *batch
     return status;
 }
 
-/* The first positions of a message source are saved before anything is delivered: "latest" must mean
- * the same after a crash. */
+/* The first positions of a message source are saved before anything is delivered: "latest" must
+ * mean the same after a crash. */
 static bool wait_until_saved(struct tr_reader *reader)
 {
     struct tr_engine *engine = reader->engine;
@@ -175,10 +175,9 @@ static enum tr_status end_input(struct tr_reader *reader, struct tr_batch **batc
 static enum tr_status deliver(struct tr_reader *reader, struct tr_batch **batch,
                               unsigned *generation, struct tr_error *err)
 {
-    enum tr_status status =
-        (*batch)->event_count == 0
-            ? tr_stage_idle(&reader->stage, *batch, false, err)
-            : run_stage(reader, *batch, generation, err);
+    enum tr_status status = (*batch)->event_count == 0
+                                ? tr_stage_idle(&reader->stage, *batch, false, err)
+                                : run_stage(reader, *batch, generation, err);
     if (reader->stream && reader->stage.watermark.watermark_us != TR_TIME_NONE)
         atomic_store(&reader->engine->watermark_us, reader->stage.watermark.watermark_us);
     if (status != TR_OK || (*batch)->event_count == 0)
@@ -188,8 +187,8 @@ static enum tr_status deliver(struct tr_reader *reader, struct tr_batch **batch,
     return hand_on(reader, filled, err);
 }
 
-/* One batch. While the sinks have enough to do they gain nothing from a small one: it takes what the
- * source has at once, until it is full, so that the rings hold as much as they may. */
+/* One batch. While the sinks have enough to do they gain nothing from a small one: it takes what
+ * the source has at once, until it is full, so that the rings hold as much as they may. */
 static enum tr_status fill(struct tr_reader *reader, struct tr_batch *batch, struct tr_error *err)
 {
     struct tr_engine *engine = reader->engine;

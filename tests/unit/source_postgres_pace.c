@@ -112,7 +112,14 @@ static void a_closed_window_is_noticed(void **state)
     (void)close(fds[1]);
 }
 
-/* A moment without anything does not end a backlog; a longer one does. */
+/* Whether a look is cut to what lay in the (empty) socket, as it is while there is a backlog. */
+static bool paced(struct tr_pg_pace *pace, bool readable, int64_t waited_us)
+{
+    tr_pg_pace_waited(pace, readable, waited_us);
+    return !tr_pg_pace_read_on(pace);
+}
+
+/* A moment without anything does not end a backlog; a long one, or several, do. */
 static void a_backlog_ends_when_nothing_comes(void **state)
 {
     (void)state;
@@ -121,13 +128,52 @@ static void a_backlog_ends_when_nothing_comes(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), 1);
-    tr_pg_pace_waited(&pace, true, 1000);
-    assert_false(tr_pg_pace_read_on(&pace)); /* paused: the look is cut to what lay there */
-    tr_pg_pace_waited(&pace, true, 3000);
-    assert_true(tr_pg_pace_read_on(&pace));
+    assert_true(paced(&pace, true, 1000));
+    assert_false(paced(&pace, false, 0)); /* only a look */
+    for (int i = 0; i < 3; i++)
+        assert_true(paced(&pace, true, 3000));
+    assert_false(paced(&pace, true, 3000));
+    assert_false(paced(&pace, true, QUICK_US));
     assert_int_equal(reads_after_backlog(&pace), 1);
-    tr_pg_pace_waited(&pace, false, 100); /* a timeout */
-    assert_true(tr_pg_pace_read_on(&pace));
+    assert_false(paced(&pace, true, 30000));
+    assert_int_equal(reads_after_backlog(&pace), 1);
+    assert_false(paced(&pace, false, 30000)); /* a timeout */
+    assert_false(paced(&pace, true, QUICK_US));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+/* Looks that find nothing, between batches, are not the end of a backlog, nor of its beginning. */
+static void a_look_without_waiting_changes_nothing(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    for (int i = 0; i < 7; i++) {
+        assert_false(paced(&pace, true, QUICK_US));
+        assert_false(paced(&pace, false, 0));
+    }
+    assert_true(paced(&pace, true, QUICK_US));
+    assert_false(paced(&pace, false, 0));
+    assert_true(paced(&pace, true, 1000));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+/* With very much in the socket a look takes more of it. */
+static void a_full_socket_is_read_in_larger_looks(void **state)
+{
+    (void)state;
+    int fds[2], bytes_max = 1 << 20;
+    static char bytes[280 << 10];
+    struct tr_pg_pace pace;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &bytes_max, sizeof bytes_max), 0);
+    assert_int_equal(send(fds[1], bytes, sizeof bytes, MSG_DONTWAIT), sizeof bytes);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    assert_int_equal(reads_after_backlog(&pace), 8);
     (void)close(fds[0]);
     (void)close(fds[1]);
 }
@@ -159,6 +205,8 @@ int main(void)
         cmocka_unit_test(a_light_flow_is_read_soon),
         cmocka_unit_test(a_look_takes_what_lay_there),
         cmocka_unit_test(a_backlog_ends_when_nothing_comes),
+        cmocka_unit_test(a_look_without_waiting_changes_nothing),
+        cmocka_unit_test(a_full_socket_is_read_in_larger_looks),
         cmocka_unit_test(a_lone_transaction_is_not_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

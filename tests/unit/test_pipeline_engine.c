@@ -23,13 +23,16 @@
 #define TXN_ROWS_MAX 40
 #define HUGE_TXN 1234
 #define HUGE_ROWS 60000
+#define READ_AHEAD_WAIT_MS 20000
 
 static struct plan {
     unsigned source_fail_one_in, sink_fail_one_in; /* 0 = never; per call */
     bool keyless_schema_changes;
     enum tr_schema_behavior behavior;
     bool sink_keeps_position;
-    bool lazy_flush; /* durable only after several flushes, as with a network */
+    bool lazy_flush;         /* durable only after several flushes, as with a network */
+    bool fills_up;           /* the source appends to a batch, one transaction a call */
+    unsigned sink_waits_for; /* so many transactions must be read before it takes the first */
 } plan;
 
 static _Atomic unsigned random_state;
@@ -55,7 +58,7 @@ static unsigned rows_of(unsigned txn)
 {
     return txn == HUGE_TXN ? HUGE_ROWS : 1 + txn * 7 % TXN_ROWS_MAX;
 }
-static _Atomic unsigned highest_ack;
+static _Atomic unsigned highest_ack, txns_read;
 
 static enum tr_status fake_open(const struct tr_config *config, const struct tr_context *context,
                                 void **self, struct tr_error *err)
@@ -208,7 +211,8 @@ static enum tr_status fake_read(void *self, struct tr_batch *batch, int timeout_
             return TR_FAIL;
         source->txn++;
         source->row = 0;
-        if (next_random() % 40 == 0)
+        atomic_store(&txns_read, source->txn);
+        if (plan.fills_up || next_random() % 40 == 0)
             break; /* batches of every size */
     }
     return TR_OK;
@@ -310,12 +314,21 @@ static enum tr_status sink_apply(void *writer, const struct tr_event *event, str
     target.columns_applied = event->table->column_count;
     return TR_OK;
 }
+static void wait_for_txns(void)
+{
+    int64_t deadline_ms = tr_clock_mono_ms() + READ_AHEAD_WAIT_MS;
+    while (atomic_load(&txns_read) < plan.sink_waits_for && tr_clock_mono_ms() < deadline_ms)
+        tr_clock_sleep_ms(1);
+    assert_true(atomic_load(&txns_read) >= plan.sink_waits_for);
+}
 static enum tr_status sink_write(void *writer, const struct tr_event *events, size_t count,
                                  struct tr_error *err)
 {
     struct fake_sink *sink = writer;
     if (maybe_fail(plan.sink_fail_one_in, "sink", err) != TR_OK)
         return TR_FAIL;
+    if (atomic_load(&txns_read) > 0)
+        wait_for_txns();
     for (size_t i = 0; i < count; i++) {
         const struct tr_event *event = &events[i];
         assert_true(event->op != TR_OP_SCHEMA);
@@ -414,6 +427,9 @@ static size_t expected_rows(void)
 
 static void run(const struct tr_sink_ops *ops)
 {
+    struct tr_source_ops source_ops = fake_source_ops;
+    if (plan.fills_up)
+        source_ops.caps |= TR_SRC_FILLS_UP;
     char dir[] = "/tmp/tailrace-engine-XXXXXX", command[64];
     struct tr_error err;
     assert_non_null(mkdtemp(dir));
@@ -422,9 +438,10 @@ static void run(const struct tr_sink_ops *ops)
     memset(&target, 0, sizeof target);
     durable_rows = 0;
     atomic_store(&highest_ack, 0);
+    atomic_store(&txns_read, 0);
     struct tr_sink_config sink = {.ops = ops, .include_changes = TR_CHG_ALL};
     struct tr_pipeline_file file = {.path = "test.yaml",
-                                    .source_ops = &fake_source_ops,
+                                    .source_ops = &source_ops,
                                     .sinks = &sink,
                                     .sink_count = 1,
                                     .options = {.name = "test",
@@ -514,6 +531,29 @@ static void at_least_once_loses_nothing(void **unused)
     assert_int_equal(distinct, expected_rows() - CHUNKS * CHUNK_ROWS - HUGE_ROWS);
     assert_true(huge >= HUGE_ROWS);
 }
+/* One transaction a batch, the pool would be used up after a few. */
+static void batches_are_filled_while_the_sink_is_busy(void **unused)
+{
+    (void)unused;
+    plan = (struct plan){.behavior = TR_SCHEMA_EVOLVE,
+                         .sink_keeps_position = true,
+                         .fills_up = true,
+                         .sink_waits_for = 200};
+    run(&exact_ops);
+    check_exact();
+}
+static void filled_batches_arrive_once_through_restarts(void **unused)
+{
+    (void)unused;
+    plan = (struct plan){.behavior = TR_SCHEMA_EVOLVE,
+                         .sink_keeps_position = true,
+                         .fills_up = true,
+                         .source_fail_one_in = 300,
+                         .sink_fail_one_in = 150,
+                         .lazy_flush = true};
+    run(&exact_ops);
+    check_exact();
+}
 static void evolve_applies_a_change_and_widens_rows(void **unused)
 {
     (void)unused;
@@ -565,6 +605,8 @@ int main(void)
         cmocka_unit_test(without_faults_everything_arrives_in_order),
         cmocka_unit_test(through_restarts_each_row_arrives_once),
         cmocka_unit_test(at_least_once_loses_nothing),
+        cmocka_unit_test(batches_are_filled_while_the_sink_is_busy),
+        cmocka_unit_test(filled_batches_arrive_once_through_restarts),
         cmocka_unit_test(evolve_applies_a_change_and_widens_rows),
         cmocka_unit_test(ignore_keeps_the_targets_columns),
         cmocka_unit_test(a_second_engine_is_refused),

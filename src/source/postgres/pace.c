@@ -7,8 +7,9 @@
  * fastest reader is not the eager one, but one who keeps the window nearly closed and still takes
  * what the walsender can make. Hence, with a backlog:
  *
- *   - a look takes what lay in the socket when it began, LOOK_BYTES at most. It leaves the rest
- *     where it is, and does not run after a walsender that goes on sending;
+ *   - a look takes what lay in the socket when it began, LOOK_BYTES at most (READS_MAX reads when
+ *     it holds very much: wide rows). It leaves the rest where it is, and does not run after a
+ *     walsender that goes on sending;
  *   - between two looks is a pause. It becomes an eighth shorter when we are the slower one:
  * nothing came while we paused though there was something to read (the window is closed), the
  * socket filled up again while we read (so much was waiting), or it holds very much. Else it
@@ -16,10 +17,10 @@
  *     LOOK_BYTES are less than what comes, so that the window closes in the end.
  *
  * A backlog begins when one look brought much, or there was something to read, without waiting for
- * it, many times in a row; it ends with a wait of BACKLOG_END_US. A shorter one only says that the
- * walsender had no processor for a moment: who became eager then would make it slower still. A lone
- * transaction is no backlog, so that no latency is added when there is none.
- * Below HEAVY_BYTES_MS the pause stays short, because the walsender has time enough.
+ * it, many times in a row; it ends with a long wait, or with several of BACKLOG_END_US. A shorter
+ * one only says that the walsender had no processor for a moment: who became eager then would make
+ * it slower still. A lone transaction is no backlog, so that no latency is added when there is
+ * none. Below HEAVY_BYTES_MS the pause stays short, because the walsender has time enough.
  *
  * The receive buffer's size is the kernel's affair. A small one (SO_RCVBUF) closes the window
  * sooner, but what many small packets weigh in it makes the kernel drop some.
@@ -40,12 +41,14 @@
 #define REFILL_BYTES (24 << 10) /* arrived while we read: what was waiting, not what was made */
 #define MUCH_BYTES (256 << 10)
 #define TRICKLE_BYTES 1024  /* fewer in a pause, with much in the socket: the window is closed */
-#define HEAVY_BYTES_MS 4000 /* a walsender that sends so much is busy */
+#define HEAVY_BYTES_MS 2000 /* a walsender that sends so much is busy */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MIN_US 100
-#define BACKLOG_WAIT_US 300 /* a wait shorter than that is none */
-#define BACKLOG_WAITS 8     /* so many in a row are a backlog */
-#define BACKLOG_END_US 2000 /* nothing came for so long: it is at its end */
+#define BACKLOG_WAIT_US 300   /* a wait shorter than that is none */
+#define BACKLOG_WAITS 8       /* so many in a row are a backlog */
+#define BACKLOG_END_US 2000   /* nothing came for so long: it may be at its end */
+#define BACKLOG_SLOW_WAITS 4  /* so many of those, with little between them: it is */
+#define BACKLOG_GONE_US 20000 /* nothing came for so long: it is */
 
 static int64_t at_most(int64_t us, int64_t max_us) { return us < max_us ? us : max_us; }
 
@@ -99,22 +102,36 @@ static void take_pause(struct tr_pg_pace *pace, size_t taken)
     pace->pause_us = tr_pg_pace_next(pace->pause_us, pace->pause_max_us, behind, pace->queued,
                                      now_us - pace->looked_us);
     pace->looked_us = now_us;
-    int64_t take = at_most(pace->queued, LOOK_BYTES) - 1; /* the first read is made anyway */
+    int64_t look = pace->queued >= MUCH_BYTES ? READS_MAX * READ_BYTES : LOOK_BYTES;
+    int64_t take = at_most(pace->queued, look) - 1; /* the first read is made anyway */
     pace->reads_left = take < 0 ? 0 : (unsigned)(take / READ_BYTES);
+}
+
+/* Whether one more wait says that the backlog is at its end. */
+static bool is_over(struct tr_pg_pace *pace, int64_t waited_us)
+{
+    if (waited_us < BACKLOG_END_US)
+        return false;
+    pace->slow_waits++;
+    return waited_us >= BACKLOG_GONE_US || pace->slow_waits >= BACKLOG_SLOW_WAITS;
 }
 
 void tr_pg_pace_waited(struct tr_pg_pace *pace, bool readable, int64_t waited_us)
 {
+    pace->reads_left = READS_MAX;
+    if (!readable && waited_us < BACKLOG_END_US)
+        return; /* only a look, without waiting */
     bool quick = readable && waited_us < BACKLOG_WAIT_US;
     size_t taken = pace->look_bytes;
     bool much = taken >= LOOK_BYTES / 2;
     pace->look_bytes = 0;
-    pace->reads_left = READS_MAX;
     pace->quick_waits = quick ? pace->quick_waits + 1 : 0;
     if (quick && (much || pace->quick_waits >= BACKLOG_WAITS))
         pace->backlog = true;
-    else if (waited_us >= BACKLOG_END_US)
+    else if (is_over(pace, waited_us))
         pace->backlog = false;
+    if (much || !pace->backlog)
+        pace->slow_waits = 0;
     if (pace->backlog && readable && pace->pause_max_us > 0)
         take_pause(pace, taken);
 }

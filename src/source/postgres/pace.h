@@ -15,6 +15,7 @@ struct tr_pg_pace {
     size_t look_bytes;    /* taken since the last wait */
     unsigned reads_left;  /* of this look */
     unsigned quick_waits; /* in a row */
+    unsigned slow_waits;  /* since much was taken */
     bool backlog;
     bool whole_looks; /* until nothing is left */
 };
