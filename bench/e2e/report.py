@@ -366,8 +366,9 @@ def head_lines(head):
     versions, machine = head["versions"], head["machine"]
     sizes = head["arguments"]
     loads = [r["load"] for r in head["results"] if r.get("load") is not None]
-    lines = ["Measured %s on %s, %d cores, %.0f GB, Linux %s."
-             % (head["date"], machine["cpu"], machine["cores"], machine["memory_gb"], machine["kernel"]),
+    lines = ["Measured %s on %s, %d cores, %.0f GB, Linux %s, TCP's congestion control %s."
+             % (head["date"], machine["cpu"], machine["cores"], machine["memory_gb"], machine["kernel"],
+                machine.get("congestion", "not noted")),
              "", ", ".join("%s %s" % (name, value.replace("openjdk version ", "").replace('"', ""))
                            for name, value in versions.items() if value) + ".", "",
              "%s rows of %s bytes, backlogs of %s changes, medians of %d (Debezium %d); in brackets the "
