@@ -41,7 +41,7 @@
 #define REFILL_BYTES (24 << 10) /* arrived while we read: what was waiting, not what was made */
 #define MUCH_BYTES (256 << 10)
 #define TRICKLE_BYTES 1024  /* fewer in a pause, with much in the socket: the window is closed */
-#define HEAVY_BYTES_MS 2000 /* a walsender that sends so much is busy */
+#define HEAVY_BYTES_MS 4000 /* a walsender that sends so much is busy */
 #define PAUSE_FIRST_US 500
 #define PAUSE_MIN_US 100
 #define BACKLOG_WAIT_US 300   /* a wait shorter than that is none */
