@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -162,6 +164,60 @@ static void a_look_without_waiting_changes_nothing(void **state)
     (void)close(fds[1]);
 }
 
+static void tcp_pair(int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    fds[1] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fds[1], (struct sockaddr *)&address, sizeof address), 0);
+    fds[0] = accept(listener, NULL, NULL);
+    assert_true(fds[0] >= 0);
+    assert_int_equal(setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    (void)close(listener);
+}
+
+/* Each a packet, for the other side takes it before the next one is sent. */
+static void send_packets(const int fds[2], unsigned count, size_t packet_bytes)
+{
+    static char bytes[4096];
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(send(fds[1], bytes, packet_bytes, 0), (ssize_t)packet_bytes);
+        assert_int_equal(recv(fds[0], bytes, packet_bytes, MSG_WAITALL), (ssize_t)packet_bytes);
+    }
+}
+
+/* After many small packets come looks without a pause, and then pauses again. */
+static void small_packets_are_answered_by_eager_looks(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct tr_pg_pace pace;
+    tcp_pair(fds);
+    tr_pg_pace_init(&pace, fds[0], false, MAX_US);
+    assert_int_equal(reads_after_backlog(&pace), 1);
+    for (int i = 0; i < 4; i++) {
+        send_packets(fds, 100, 2000); /* many, and not small */
+        assert_true(paced(&pace, true, QUICK_US));
+    }
+    send_packets(fds, 20, 100); /* small, and not many */
+    assert_true(paced(&pace, true, QUICK_US));
+    send_packets(fds, 100, 100);
+    assert_true(paced(&pace, true, QUICK_US));
+    for (int i = 0; i < 10; i++)
+        assert_false(paced(&pace, true, QUICK_US));
+    for (int i = 0; i < 3; i++) { /* not again at once */
+        send_packets(fds, 100, 100);
+        assert_true(paced(&pace, true, QUICK_US));
+    }
+    assert_false(paced(&pace, true, QUICK_US));
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 /* With very much in the socket a look takes more of it. */
 static void a_full_socket_is_read_in_larger_looks(void **state)
 {
@@ -207,6 +263,7 @@ int main(void)
         cmocka_unit_test(a_backlog_ends_when_nothing_comes),
         cmocka_unit_test(a_look_without_waiting_changes_nothing),
         cmocka_unit_test(a_full_socket_is_read_in_larger_looks),
+        cmocka_unit_test(small_packets_are_answered_by_eager_looks),
         cmocka_unit_test(a_lone_transaction_is_not_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

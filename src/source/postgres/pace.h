@@ -8,14 +8,19 @@
 
 struct tr_pg_pace {
     int fd;
-    int64_t pause_us;     /* the next pause */
-    int64_t pause_max_us; /* 0: never pauses */
-    int64_t looked_us;    /* when the last pause ended */
-    int64_t queued;       /* bytes in the socket when the last one ended */
-    size_t look_bytes;    /* taken since the last wait */
-    unsigned reads_left;  /* of this look */
-    unsigned quick_waits; /* in a row */
-    unsigned slow_waits;  /* since much was taken */
+    int64_t pause_us;       /* the next pause */
+    int64_t pause_max_us;   /* 0: never pauses */
+    int64_t looked_us;      /* when the last pause ended */
+    int64_t queued;         /* bytes in the socket when the last one ended */
+    size_t look_bytes;      /* taken since the last wait */
+    unsigned reads_left;    /* of this look */
+    unsigned quick_waits;   /* in a row */
+    unsigned slow_waits;    /* since much was taken */
+    uint64_t segment_bytes; /* received, when the last pause ended */
+    uint32_t segments;
+    unsigned paused_looks; /* since the last eager ones */
+    unsigned eager_looks;  /* still to come */
+    bool small_segments;   /* what came in the last pause */
     bool backlog;
     bool whole_looks; /* until nothing is left */
 };
