@@ -7,9 +7,11 @@
  * every message costs it a packet; while it is closed, only a copy. So this reader leaves the
  * socket full: it takes three reads of libpq's 16 KB, then sleeps, an eighth shorter when nothing
  * came in the meantime or the socket filled up at once (the window was closed), else an eighth
- * longer (SLEEP_US at most, default 4000; 0 reads as fast as it can). That is the fastest that the
- * walsender of this machine was seen to deliver pgoutput (proto_version 1, as tailrace asks for) to
- * anybody.
+ * longer (SLEEP_US at most, default 4000; 0 reads as fast as it can). When many small packets came
+ * nevertheless it does not sleep ten times: so few packets acknowledged at once keep the sender's
+ * congestion control from sending many (src/source/postgres/pace.c says more). That is the fastest
+ * that the walsender of this machine was seen to deliver pgoutput (proto_version 1, as tailrace
+ * asks for) to anybody.
  *
  * Ends when the log has been read up to END_LSN; the position is confirmed at the end only. Prints
  * "messages bytes seconds", the seconds from the first byte. bench/e2e compiles and runs it. */
@@ -17,12 +19,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #define HEADER_BYTES 25 /* 'w', start, end, time */
@@ -34,6 +39,10 @@
 #define READ_BYTES (16 << 10)   /* of libpq's buffer */
 #define REFILL_BYTES (24 << 10) /* arrived while we read: what was waiting */
 #define TRICKLE_BYTES 1024      /* fewer in a pause: the window is closed */
+#define SMALL_SEGMENTS 48
+#define SMALL_BYTES 1024 /* of a packet, in the middle */
+#define EAGER_LOOKS 10
+#define EAGER_EVERY 3 /* pauses */
 #define SLEEP_FIRST_US 500
 #define SLEEP_MIN_US 100
 
@@ -135,13 +144,33 @@ struct pace {
     double sleep_us, sleep_max_us;
     int queued; /* when the last pause ended */
     int taken;  /* since then */
+    uint32_t segments;
+    uint64_t bytes;
+    int pauses, eager; /* since the last eager looks; looks without a pause still to come */
 };
+
+/* Many small packets since the last call? */
+static bool in_small_segments(PGconn *conn, struct pace *pace)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(PQsocket(conn), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return false;
+    uint32_t segments = info.tcpi_data_segs_in - pace->segments;
+    uint64_t bytes = info.tcpi_bytes_received - pace->bytes;
+    pace->segments = info.tcpi_data_segs_in;
+    pace->bytes = info.tcpi_bytes_received;
+    return segments >= SMALL_SEGMENTS && bytes < (uint64_t)segments * SMALL_BYTES;
+}
 
 /* Returns how often to read before the next pause. */
 static int gather(PGconn *conn, struct pace *pace)
 {
     int reads = 1;
-    if (pace->sleep_max_us > 0) {
+    if (pace->eager > 0) {
+        pace->eager--;
+        pace->taken = 0;
+    } else if (pace->sleep_max_us > 0) {
         int left = bytes_in(conn), refill = left + pace->taken - pace->queued;
         struct timespec pause = {.tv_nsec = (long)(pace->sleep_us * 1000)};
         (void)nanosleep(&pause, NULL);
@@ -154,6 +183,10 @@ static int gather(PGconn *conn, struct pace *pace)
             pace->sleep_us = SLEEP_MIN_US;
         reads = pace->queued <= READ_BYTES ? 1 : pace->queued >= 3 * READ_BYTES ? 3 : 2;
         pace->taken = 0;
+        if (in_small_segments(conn, pace) && ++pace->pauses >= EAGER_EVERY) {
+            pace->pauses = 0;
+            pace->eager = EAGER_LOOKS;
+        }
     }
     require(readable(conn, SILENCE_MS), "the server is silent");
     return reads;
