@@ -154,6 +154,20 @@ static const struct pg_type *find(uint32_t oid, bool *is_array)
     return NULL;
 }
 
+/* The texts one after the other, cut at the end of the buffer. */
+static void join(char *buf, size_t buf_size, const char *a, const char *b, const char *c)
+{
+    const char *parts[] = {a, b, c};
+    size_t at = 0;
+    if (buf_size == 0)
+        return;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        for (const char *from = parts[i]; *from != '\0' && at + 1 < buf_size; from++)
+            buf[at++] = *from;
+    }
+    buf[at] = '\0';
+}
+
 static void resolve_interval(int32_t typmod, struct tr_column *column, char *mod, size_t mod_size)
 {
     int precision = typmod & INTERVAL_PRECISION_ALL, fields = typmod >> 16 & INTERVAL_ALL;
@@ -228,7 +242,7 @@ bool tr_pg_type_resolve(uint32_t oid, int32_t typmod, struct tr_column *column, 
     column->source_typmod = typmod;
     resolve_typmod(type->typmod_kind, typmod, column, mod, sizeof mod);
     const char *brackets = is_array ? "[]" : "";
-    (void)snprintf(name_buf, name_buf_size, "%s%s%s", type->name, mod, brackets);
-    (void)snprintf(base_buf, base_buf_size, "%s%s", type->name, brackets);
+    join(name_buf, name_buf_size, type->name, mod, brackets);
+    join(base_buf, base_buf_size, type->name, brackets, "");
     return true;
 }

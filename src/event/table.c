@@ -24,6 +24,24 @@ const char *tr_type_name(enum tr_type type)
     return type < TR_T_COUNT ? type_names[type] : "?";
 }
 
+static size_t string_bytes(const char *string) { return string == NULL ? 0 : strlen(string) + 1; }
+
+/* What everything that the spec points to takes, with room to align it: a thousand tables with a
+ * page each would be felt. */
+static size_t bytes_of(const struct tr_table *spec)
+{
+    size_t bytes = string_bytes(spec->id.namespace) + string_bytes(spec->id.schema) +
+                   string_bytes(spec->id.table) + 4 * sizeof(struct tr_column);
+    bytes += spec->column_count * (sizeof(struct tr_column) + sizeof(uint16_t));
+    for (uint16_t i = 0; i < spec->column_count; i++) {
+        const struct tr_column *column = &spec->columns[i];
+        bytes += string_bytes(column->name) + string_bytes(column->source_type) +
+                 string_bytes(column->source_type_base) + string_bytes(column->default_value) +
+                 string_bytes(column->enum_labels);
+    }
+    return bytes;
+}
+
 static bool dup_string(struct tr_arena *arena, const char **string)
 {
     if (*string == NULL)
@@ -85,7 +103,7 @@ enum tr_status tr_table_new(const struct tr_table *spec, struct tr_table **out, 
     struct table_box *box = calloc(1, sizeof *box);
     if (box == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table's schema");
-    tr_arena_init(&box->arena, 4096, 0);
+    tr_arena_init(&box->arena, bytes_of(spec), 0);
     tr_table_spec(spec, &box->table);
     box->table.magic = TABLE_MAGIC;
     atomic_init(&box->table.refs, 1);

@@ -12,7 +12,6 @@
  * are refused: it is better to stop than to follow a log with half a schema. */
 #include "event/table_text.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,35 +21,51 @@
 
 /* ---- encode --------------------------------------------------------------------------------- */
 
+static bool is_plain(unsigned char byte)
+{
+    return byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f;
+}
+
 static void put_string(struct tr_outbuf *out, const char *string)
 {
     tr_outbuf_byte(out, '"');
-    for (const char *at = string; *at != '\0'; at++) {
-        unsigned char byte = (unsigned char)*at;
-        if (byte == '"' || byte == '\\') {
+    for (const char *at = string; *at != '\0';) {
+        size_t run = 0;
+        while (is_plain((unsigned char)at[run]))
+            run++;
+        tr_outbuf_bytes(out, at, run);
+        at += run;
+        if (*at == '"' || *at == '\\') {
             tr_outbuf_byte(out, '\\');
-            tr_outbuf_byte(out, *at);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            tr_outbuf_printf(out, "\\u%04x", byte);
-        } else {
-            tr_outbuf_byte(out, *at);
+            tr_outbuf_byte(out, *at++);
+        } else if (*at != '\0') {
+            tr_outbuf_printf(out, "\\u%04x", (unsigned char)*at++);
         }
     }
     tr_outbuf_byte(out, '"');
+}
+
+static void put_name(struct tr_outbuf *out, const char *name)
+{
+    tr_outbuf_lit(out, ",\"");
+    tr_outbuf_str(out, name);
+    tr_outbuf_lit(out, "\":");
 }
 
 static void put_string_member(struct tr_outbuf *out, const char *name, const char *value)
 {
     if (value == NULL)
         return;
-    tr_outbuf_printf(out, ",\"%s\":", name);
+    put_name(out, name);
     put_string(out, value);
 }
 
 static void put_int_member(struct tr_outbuf *out, const char *name, int64_t value, int64_t absent)
 {
-    if (value != absent)
-        tr_outbuf_printf(out, ",\"%s\":%" PRId64, name, value);
+    if (value == absent)
+        return;
+    put_name(out, name);
+    tr_outbuf_i64(out, value);
 }
 
 static void put_column(struct tr_outbuf *out, const struct tr_column *column)
@@ -91,16 +106,26 @@ static void put_column(struct tr_outbuf *out, const struct tr_column *column)
 
 void tr_table_encode(const struct tr_table *table, struct tr_outbuf *out)
 {
-    tr_outbuf_printf(out, "{\"v\":%d,\"id\":[", FORMAT_VERSION);
+    tr_outbuf_lit(out, "{\"v\":");
+    tr_outbuf_i64(out, FORMAT_VERSION);
+    tr_outbuf_lit(out, ",\"id\":[");
     put_string(out, table->id.namespace);
     tr_outbuf_byte(out, ',');
     put_string(out, table->id.schema);
     tr_outbuf_byte(out, ',');
     put_string(out, table->id.table);
+    tr_outbuf_byte(out, ']');
     /* JSON's integers end at 2^63-1 in jansson; the source's number may use all 64 bits */
-    tr_outbuf_printf(out, "],\"oid\":%" PRId64 ",\"version\":%" PRIu32 ",\"ri\":\"%c\",\"pk\":%s",
-                     (int64_t)table->source_id, table->version, (char)table->replica_identity,
-                     table->key_is_primary ? "true" : "false");
+    put_name(out, "oid");
+    tr_outbuf_i64(out, (int64_t)table->source_id);
+    put_name(out, "version");
+    tr_outbuf_u64(out, table->version);
+    put_name(out, "ri");
+    tr_outbuf_byte(out, '"');
+    tr_outbuf_byte(out, (char)table->replica_identity);
+    tr_outbuf_byte(out, '"');
+    put_name(out, "pk");
+    tr_outbuf_str(out, table->key_is_primary ? "true" : "false");
     tr_outbuf_lit(out, ",\"cols\":[");
     for (uint32_t i = 0; i < table->column_count; i++) {
         if (i > 0)

@@ -162,13 +162,7 @@ void tr_engine_close(struct tr_engine *engine)
     tr_state_free(&engine->acked);
     for (unsigned i = 0; i < TR_BRANCHES_MAX; i++)
         tr_state_free(&engine->fresh[i]);
-    while (engine->stats != NULL) {
-        struct tr_table_stats *stats = engine->stats;
-        engine->stats = stats->next;
-        free(stats->source_name);
-        free(stats->target_name);
-        free(stats);
-    }
+    tr_engine_stats_clear(engine);
     for (unsigned i = 0; i < TR_READERS_MAX; i++)
         (void)pthread_mutex_destroy(&engine->readers[i].acks.lock);
     (void)pthread_mutex_destroy(&engine->source_lock);

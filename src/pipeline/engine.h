@@ -43,7 +43,7 @@
  */
 #define TR_BATCH_COST_BYTES (TR_BATCH_BYTES_TARGET + TR_BATCH_EVENTS_MAX * sizeof(struct tr_event))
 #define TR_TABLE_STATS_MAX 16384
-#define TR_TARGET_CACHE_SLOTS 1024
+#define TR_TABLE_SLOTS 1024 /* of the maps of tables; each is a list */
 #define TR_TARGETS_MAX (TR_ROUTE_TARGETS_MAX + 1) /* the last is the history table */
 
 enum tr_phase {
@@ -126,7 +126,7 @@ enum tr_status tr_engine_stored_marks(void *engine, struct tr_state *marks, stru
 
 /* ---- writer.c, targets.c ---- */
 struct tr_table_stats { /* per target table; lives as long as the engine */
-    struct tr_table_stats *next;
+    struct tr_table_stats *next, *next_in_slot;
     char *source_name, *target_name;
     _Atomic uint64_t reads, creates, updates, deletes, truncates, schema_changes;
 };
@@ -137,7 +137,8 @@ struct tr_target {                /* what one source table version becomes in a 
     struct tr_table_stats *stats;
     bool history; /* rows are appended, whatever happened to them */
 };
-struct tr_target_entry {           /* cached by source table pointer */
+struct tr_target_entry {           /* by source table pointer */
+    struct tr_target_entry *next;  /* in its slot */
     const struct tr_table *source; /* reference held */
     uint32_t target_count;
     struct tr_target targets[TR_TARGETS_MAX];
@@ -148,7 +149,7 @@ struct tr_pinned { /* a target whose schema must not follow (ignored or failed c
 };
 struct tr_window; /* window.h */
 struct tr_feed { /* which source tables feed a target ID */
-    struct tr_feed *next;
+    struct tr_feed *next; /* in the slot of its target */
     char *target_key, *source_key;
     bool routed;
 };
@@ -182,11 +183,10 @@ struct tr_branch {
     struct tr_event *scratch;
     size_t scratch_count, scratch_capacity;
     struct tr_arena arena; /* projected cells, reset per batch */
-    struct tr_target_entry **entries;
-    uint32_t entry_count, entry_capacity;
-    struct tr_target_entry *cache[TR_TARGET_CACHE_SLOTS]; /* by source table pointer */
+    struct tr_target_entry *entries[TR_TABLE_SLOTS]; /* the last one asked for comes first */
+    uint32_t entry_count;
     struct tr_pinned *pinned;
-    struct tr_feed *feeds;
+    struct tr_feed *feeds[TR_TABLE_SLOTS];
     struct tr_pending *pending; /* ring buffer, grows */
     size_t pending_first, pending_count, pending_capacity;
     _Atomic uint64_t events_written;
@@ -245,7 +245,8 @@ struct tr_engine {
     struct tr_error failure;    /* first failure of this attempt */
     struct tr_error last_error; /* of an earlier attempt, for status */
     bool has_last_error;
-    struct tr_table_stats *stats;
+    struct tr_table_stats *stats;                       /* all of them */
+    struct tr_table_stats *stats_slots[TR_TABLE_SLOTS]; /* by their names */
     unsigned stats_count;
     /* counters for status */
     int64_t started_us, attempt_started_us;
@@ -278,6 +279,8 @@ void tr_branch_clear(struct tr_branch *branch); /* after its thread ended: frees
 enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table *source,
                                  struct tr_target_entry **out, struct tr_error *err);
 void tr_branch_targets_clear(struct tr_branch *branch);
+void tr_branch_feeds_clear(struct tr_branch *branch);
+void tr_engine_stats_clear(struct tr_engine *engine); /* of all branches; nobody uses them any more */
 bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_table_id *target);
 /* What the target has, when that is not what the source has; only the names matter. NULL: not
  * pinned. Pinning replaces an earlier pin. Both empty the cache of targets. */

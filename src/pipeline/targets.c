@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "event/dead_letter.h"
 #include "pipeline/engine.h"
@@ -22,15 +23,37 @@ static void entry_free(struct tr_target_entry *entry)
 
 void tr_branch_targets_clear(struct tr_branch *branch)
 {
-    for (uint32_t i = 0; i < branch->entry_count; i++)
-        entry_free(branch->entries[i]);
+    for (size_t slot = 0; slot < TR_TABLE_SLOTS; slot++) {
+        while (branch->entries[slot] != NULL) {
+            struct tr_target_entry *entry = branch->entries[slot];
+            branch->entries[slot] = entry->next;
+            entry_free(entry);
+        }
+    }
     branch->entry_count = 0;
-    memset(branch->cache, 0, sizeof branch->cache);
+}
+
+void tr_branch_feeds_clear(struct tr_branch *branch)
+{
+    for (size_t slot = 0; slot < TR_TABLE_SLOTS; slot++) {
+        while (branch->feeds[slot] != NULL) {
+            struct tr_feed *feed = branch->feeds[slot];
+            branch->feeds[slot] = feed->next;
+            free(feed->source_key);
+            free(feed->target_key);
+            free(feed);
+        }
+    }
 }
 
 static void id_text(const struct tr_table_id *id, char *buf, size_t buf_size)
 {
     (void)snprintf(buf, buf_size, "%s\x1f%s\x1f%s", id->namespace, id->schema, id->table);
+}
+
+static size_t slot_of_text(const char *text)
+{
+    return (size_t)XXH3_64bits(text, strlen(text)) % TR_TABLE_SLOTS;
 }
 
 /* Two tables may share a target only when a route says so for both. */
@@ -40,7 +63,8 @@ static enum tr_status feed_add(struct tr_branch *branch, const struct tr_table_i
     char source_key[ID_TEXT_BYTES], target_key[ID_TEXT_BYTES], a[ID_TEXT_BYTES], b[ID_TEXT_BYTES];
     id_text(source, source_key, sizeof source_key);
     id_text(target, target_key, sizeof target_key);
-    for (struct tr_feed *feed = branch->feeds; feed != NULL; feed = feed->next) {
+    struct tr_feed **slot = &branch->feeds[slot_of_text(target_key)];
+    for (struct tr_feed *feed = *slot; feed != NULL; feed = feed->next) {
         if (strcmp(feed->target_key, target_key) != 0)
             continue;
         if (strcmp(feed->source_key, source_key) == 0) {
@@ -69,8 +93,8 @@ static enum tr_status feed_add(struct tr_branch *branch, const struct tr_table_i
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a route");
     }
     feed->routed = routed;
-    feed->next = branch->feeds;
-    branch->feeds = feed;
+    feed->next = *slot;
+    *slot = feed;
     return TR_OK;
 }
 
@@ -79,7 +103,8 @@ bool tr_branch_target_is_shared(const struct tr_branch *branch, const struct tr_
     char key[ID_TEXT_BYTES];
     unsigned count = 0;
     id_text(target, key, sizeof key);
-    for (const struct tr_feed *feed = branch->feeds; feed != NULL; feed = feed->next)
+    const struct tr_feed *feed = branch->feeds[slot_of_text(key)];
+    for (; feed != NULL; feed = feed->next)
         count += strcmp(feed->target_key, key) == 0;
     return count > 1;
 }
@@ -90,11 +115,12 @@ static struct tr_table_stats *stats_for(struct tr_engine *engine, const struct t
     char source_name[ID_TEXT_BYTES], target_name[ID_TEXT_BYTES];
     (void)tr_table_id_format(source, source_name, sizeof source_name);
     (void)tr_table_id_format(target, target_name, sizeof target_name);
+    size_t slot = slot_of_text(target_name);
     (void)pthread_mutex_lock(&engine->lock);
-    struct tr_table_stats *stats = engine->stats;
+    struct tr_table_stats *stats = engine->stats_slots[slot];
     while (stats != NULL && (strcmp(stats->source_name, source_name) != 0 ||
                              strcmp(stats->target_name, target_name) != 0))
-        stats = stats->next;
+        stats = stats->next_in_slot;
     if (stats == NULL && engine->stats_count < TR_TABLE_STATS_MAX &&
         (stats = calloc(1, sizeof *stats)) != NULL) {
         stats->source_name = strdup(source_name);
@@ -107,11 +133,26 @@ static struct tr_table_stats *stats_for(struct tr_engine *engine, const struct t
         } else {
             stats->next = engine->stats;
             engine->stats = stats;
+            stats->next_in_slot = engine->stats_slots[slot];
+            engine->stats_slots[slot] = stats;
             engine->stats_count++;
         }
     }
     (void)pthread_mutex_unlock(&engine->lock);
     return stats;
+}
+
+void tr_engine_stats_clear(struct tr_engine *engine)
+{
+    while (engine->stats != NULL) {
+        struct tr_table_stats *stats = engine->stats;
+        engine->stats = stats->next;
+        free(stats->source_name);
+        free(stats->target_name);
+        free(stats);
+    }
+    memset(engine->stats_slots, 0, sizeof engine->stats_slots);
+    engine->stats_count = 0;
 }
 
 const struct tr_table *tr_branch_pinned(const struct tr_branch *branch,
@@ -318,52 +359,74 @@ static enum tr_status add_history(struct tr_branch *branch, const struct tr_tabl
     return target_make(branch, source, &id, target, err);
 }
 
+/* Tables come from the allocator at regular distances: the slot takes part of all bits. */
+static struct tr_target_entry **slot_of_table(struct tr_branch *branch,
+                                              const struct tr_table *table)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)table * UINT64_C(0x9E3779B97F4A7C15);
+    return &branch->entries[(hash >> 32) % TR_TABLE_SLOTS];
+}
+
+/* Moved to the front of its slot: the next rows are of the same table. NULL: not there. */
+static struct tr_target_entry *find_entry(struct tr_target_entry **slot,
+                                          const struct tr_table *source)
+{
+    for (struct tr_target_entry **link = slot; *link != NULL; link = &(*link)->next) {
+        struct tr_target_entry *entry = *link;
+        if (entry->source != source)
+            continue;
+        *link = entry->next;
+        entry->next = *slot;
+        *slot = entry;
+        return entry;
+    }
+    return NULL;
+}
+
+static enum tr_status make_targets(struct tr_branch *branch, const struct tr_table *source,
+                                   struct tr_target_entry *entry, struct tr_error *err)
+{
+    struct tr_route_result routed;
+    routed.count = 0;
+    if (takes(branch, source) &&
+        tr_router_apply(branch->router, &source->id, &routed, err) != TR_OK)
+        return TR_FAIL;
+    for (unsigned i = 0; i < routed.count; i++) {
+        if (feed_add(branch, &source->id, &routed.ids[i], routed.matched, err) != TR_OK)
+            return TR_FAIL;
+        entry->target_count++;
+        if (target_make(branch, source, &routed.ids[i], &entry->targets[i], err) != TR_OK)
+            return TR_FAIL;
+    }
+    return routed.count > 0 && branch->config->history_table != NULL
+               ? add_history(branch, source, entry, err)
+               : TR_OK;
+}
+
 enum tr_status tr_branch_targets(struct tr_branch *branch, const struct tr_table *source,
                                  struct tr_target_entry **out, struct tr_error *err)
 {
-    size_t slot = ((uintptr_t)source >> 4) % TR_TARGET_CACHE_SLOTS;
-    if (branch->cache[slot] != NULL && branch->cache[slot]->source == source) {
-        *out = branch->cache[slot];
+    struct tr_target_entry **slot = slot_of_table(branch, source);
+    if (*slot != NULL && (*slot)->source == source) {
+        *out = *slot;
         return TR_OK;
     }
-    for (uint32_t i = branch->entry_count; i-- > 0;) {
-        if (branch->entries[i]->source == source) {
-            *out = branch->cache[slot] = branch->entries[i];
-            return TR_OK;
-        }
-    }
+    *out = find_entry(slot, source);
+    if (*out != NULL)
+        return TR_OK;
     if (branch->entry_count == TARGET_ENTRIES_MAX)
         tr_branch_targets_clear(branch);
-    if (branch->entry_count == branch->entry_capacity) {
-        uint32_t capacity = branch->entry_capacity == 0 ? 64 : branch->entry_capacity * 2;
-        struct tr_target_entry **entries = realloc(branch->entries, capacity * sizeof *entries);
-        if (entries == NULL)
-            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for routes");
-        branch->entries = entries;
-        branch->entry_capacity = capacity;
-    }
     struct tr_target_entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a route");
     entry->source = tr_table_ref(source);
-    struct tr_route_result routed = {0};
-    if (takes(branch, source) &&
-        tr_router_apply(branch->router, &source->id, &routed, err) != TR_OK)
-        goto fail;
-    for (unsigned i = 0; i < routed.count; i++) {
-        if (feed_add(branch, &source->id, &routed.ids[i], routed.matched, err) != TR_OK)
-            goto fail;
-        entry->target_count++;
-        if (target_make(branch, source, &routed.ids[i], &entry->targets[i], err) != TR_OK)
-            goto fail;
+    if (make_targets(branch, source, entry, err) != TR_OK) {
+        entry_free(entry);
+        return TR_FAIL;
     }
-    if (routed.count > 0 && branch->config->history_table != NULL &&
-        add_history(branch, source, entry, err) != TR_OK)
-        goto fail;
-    branch->entries[branch->entry_count++] = entry;
-    *out = branch->cache[slot] = entry;
+    entry->next = *slot;
+    *slot = entry;
+    branch->entry_count++;
+    *out = entry;
     return TR_OK;
-fail:
-    entry_free(entry);
-    return TR_FAIL;
 }

@@ -424,17 +424,10 @@ void tr_branch_clear(struct tr_branch *branch)
         tr_table_unref(pinned->table);
         free(pinned);
     }
-    while (branch->feeds != NULL) {
-        struct tr_feed *feed = branch->feeds;
-        branch->feeds = feed->next;
-        free(feed->source_key);
-        free(feed->target_key);
-        free(feed);
-    }
+    tr_branch_feeds_clear(branch);
     tr_window_close(branch->window);
     tr_state_free(&branch->marks);
     free(branch->covered.until);
-    free(branch->entries);
     free(branch->pending);
     free(branch->scratch);
     tr_arena_free(&branch->arena);

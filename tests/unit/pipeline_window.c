@@ -138,14 +138,7 @@ static void end(void)
     close_window();
     tr_table_unref(table);
     table = NULL;
-    while (engine.stats != NULL) {
-        struct tr_table_stats *stats = engine.stats;
-        engine.stats = stats->next;
-        free(stats->source_name);
-        free(stats->target_name);
-        free(stats);
-    }
-    engine.stats_count = 0;
+    tr_engine_stats_clear(&engine);
 }
 static void list(const char **into, size_t size, const char *const *items)
 {

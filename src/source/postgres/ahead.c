@@ -2,20 +2,22 @@
  *
  * Every table's first change after a start of the stream is announced by a Relation message, and
  * each one needs the catalog (relation.c). With a thousand tables a backlog begins with thousands
- * of round trips. So when asking table by table becomes a pattern, all captured tables are asked
- * together, along with the server's position just before. For a transaction that commits below
- * that position the answer is as good as a new one: the catalog is ahead of the log in both. Above
- * it, a table is asked for by itself, until that becomes a pattern again: a sixteenth of the tables
- * (MISSES_MIN at least), so that what is asked together is never more than sixteen times what
- * would have been asked anyway. More than TABLES_MAX tables are always asked one by one; they would
- * take too much memory.
+ * of round trips. But the start has asked for all captured tables already, and for the server's
+ * position just before. For a transaction that commits below that position the answer is as good as
+ * a new one: the catalog is ahead of the log in both. So a backlog that was there at the start asks
+ * for nothing more; only partitions, of which the start does not ask, are left.
+ *
+ * Above the position a table is asked for by itself, until that becomes a pattern: a sixteenth of
+ * the tables (MISSES_MIN at least). Then all of them are asked together, along with the server's
+ * new position, so that what is asked together is never more than sixteen times what would have
+ * been asked anyway. More than TABLES_MAX tables are not asked for so; they would take too much
+ * memory.
  *
  * Thread: the stream's. */
 #include "source/postgres/ahead.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "base/outbuf.h"
@@ -26,29 +28,34 @@
 #define MISSES_SHARE 16
 #define ARENA_BLOCK_BYTES (64 << 10)
 
+struct place {
+    uint32_t oid;
+    const struct tr_pg_attrs *attrs;
+};
+
 struct tr_pg_ahead {
     struct tr_arena arena;
     uint64_t lsn; /* it holds for transactions that commit below; 0 = nothing is held */
     unsigned misses;
     size_t count;
-    uint32_t *oids; /* ascending */
-    struct tr_pg_attrs *attrs;
+    struct place *places;             /* by oid */
     struct tr_pg_ancestor *ancestors; /* by oid, then outwards */
     size_t ancestor_count;
 };
 
 static int compare_oids(const void *a, const void *b)
 {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    uint32_t left = ((const struct place *)a)->oid, right = ((const struct place *)b)->oid;
     return left < right ? -1 : left > right;
 }
 
 static const struct tr_pg_attrs *find(const struct tr_pg_ahead *ahead, uint32_t oid)
 {
-    const uint32_t *place = ahead->count == 0 ? NULL
-                                              : bsearch(&oid, ahead->oids, ahead->count,
-                                                        sizeof *ahead->oids, compare_oids);
-    return place == NULL ? NULL : &ahead->attrs[place - ahead->oids];
+    const struct place key = {.oid = oid};
+    const struct place *place =
+        ahead->count == 0 ? NULL
+                          : bsearch(&key, ahead->places, ahead->count, sizeof key, compare_oids);
+    return place == NULL ? NULL : place->attrs;
 }
 
 /* ---- loading -------------------------------------------------------------------------------- */
@@ -60,64 +67,90 @@ static void forget(struct tr_pg_ahead *ahead)
     ahead->count = ahead->ancestor_count = 0;
 }
 
+/* What the start has asked for. Of a partition its roots are not known. */
+static bool is_described(const struct tr_pg_relation *relation)
+{
+    return relation->captured && relation->attrs != NULL && !relation->is_partition;
+}
+
 /* Captured tables and all partitions, whose roots may be captured. */
-static bool wanted(const struct tr_pg_relation *relation)
+static bool is_wanted(const struct tr_pg_relation *relation)
 {
     return relation->captured || relation->is_partition;
 }
 
-static size_t count_wanted(const struct tr_pg_source *source)
+static size_t count_tables(const struct tr_pg_source *source,
+                           bool (*is)(const struct tr_pg_relation *relation))
 {
     size_t count = 0;
     for (size_t i = 0; i < source->catalog.relation_count; i++)
-        count += wanted(&source->catalog.relations[i]);
+        count += is(&source->catalog.relations[i]);
     return count;
 }
 
-static enum tr_status list_tables(const struct tr_pg_source *source, struct tr_pg_ahead *ahead,
-                                  size_t count, struct tr_error *err)
+static bool list_tables(const struct tr_pg_source *source, struct tr_pg_ahead *ahead, size_t count,
+                        bool (*is)(const struct tr_pg_relation *relation))
 {
-    struct tr_arena *arena = &ahead->arena;
-    ahead->oids = tr_arena_alloc(arena, count * sizeof *ahead->oids, _Alignof(uint32_t));
-    ahead->attrs =
-        tr_arena_alloc(arena, count * sizeof *ahead->attrs, _Alignof(struct tr_pg_attrs));
-    if (ahead->oids == NULL || ahead->attrs == NULL)
-        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the tables' columns");
     size_t next = 0;
-    for (size_t i = 0; i < source->catalog.relation_count; i++) {
-        if (wanted(&source->catalog.relations[i]))
-            ahead->oids[next++] = source->catalog.relations[i].oid;
+    ahead->places =
+        tr_arena_alloc(&ahead->arena, (count + 1) * sizeof *ahead->places, _Alignof(struct place));
+    if (ahead->places == NULL)
+        return false;
+    for (size_t i = 0; i < source->catalog.relation_count && next < count; i++) {
+        const struct tr_pg_relation *relation = &source->catalog.relations[i];
+        if (is(relation))
+            ahead->places[next++] = (struct place){relation->oid, relation->attrs};
     }
-    qsort(ahead->oids, next, sizeof *ahead->oids, compare_oids);
+    if (next > 1)
+        qsort(ahead->places, next, sizeof *ahead->places, compare_oids);
     ahead->count = next;
-    return TR_OK;
+    return true;
 }
 
-static enum tr_status read_lsn(struct tr_pg_source *source, uint64_t *lsn, struct tr_error *err)
+static void take_over(const struct tr_pg_source *source, struct tr_pg_ahead *ahead)
 {
-    PGresult *row = NULL;
-    if (tr_pg_exec(&source->sql, "read the server's position",
-                   source->server.in_recovery ? "SELECT pg_catalog.pg_last_wal_replay_lsn()"
-                                              : "SELECT pg_catalog.pg_current_wal_lsn()",
-                   TR_PG_QUERY_TIMEOUT_MS, &row, err) != TR_OK)
+    size_t count = count_tables(source, is_described);
+    if (!list_tables(source, ahead, count, is_described))
+        return;
+    ahead->lsn = source->catalog.attrs_lsn;
+    tr_log(TR_LOG_DEBUG, "the columns that the start has read are used", "tables=%zu",
+           ahead->count);
+}
+
+static enum tr_status load_attrs(struct tr_pg_source *source, struct tr_pg_ahead *ahead,
+                                 struct tr_error *err)
+{
+    struct tr_arena *arena = &ahead->arena;
+    uint32_t *oids = tr_arena_alloc(arena, ahead->count * sizeof *oids, _Alignof(uint32_t));
+    struct tr_pg_attrs *attrs =
+        tr_arena_alloc(arena, ahead->count * sizeof *attrs, _Alignof(struct tr_pg_attrs));
+    if (oids == NULL || attrs == NULL)
+        return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the tables' columns");
+    for (size_t i = 0; i < ahead->count; i++) {
+        oids[i] = ahead->places[i].oid;
+        ahead->places[i].attrs = &attrs[i];
+    }
+    if (tr_pg_attrs_load(&source->sql, oids, ahead->count, arena, attrs, err) != TR_OK)
         return TR_FAIL;
-    bool parsed = PQntuples(row) == 1 && tr_lsn_parse(tr_pg_text(row, 0, 0), lsn);
-    PQclear(row);
-    return parsed ? TR_OK : tr_fail(err, TR_E_PG_PROTOCOL, "the server's LSN is not understood");
+    return tr_pg_ancestors_load(&source->sql, oids, ahead->count, arena, &ahead->ancestors,
+                                &ahead->ancestor_count, err);
 }
 
 static enum tr_status load(struct tr_pg_source *source, struct tr_pg_ahead *ahead, size_t count,
                            struct tr_error *err)
 {
     uint64_t lsn = 0;
+    enum tr_status status = TR_FAIL;
     forget(ahead);
     tr_pg_types_clear(&source->types);
-    if (tr_pg_source_sql(source, err) != TR_OK || read_lsn(source, &lsn, err) != TR_OK ||
-        list_tables(source, ahead, count, err) != TR_OK ||
-        tr_pg_attrs_load(&source->sql, ahead->oids, ahead->count, &ahead->arena, ahead->attrs,
-                         err) != TR_OK ||
-        tr_pg_ancestors_load(&source->sql, ahead->oids, ahead->count, &ahead->arena,
-                             &ahead->ancestors, &ahead->ancestor_count, err) != TR_OK) {
+    if (tr_pg_source_sql(source, err) != TR_OK ||
+        tr_pg_server_lsn(&source->sql, &lsn, err) != TR_OK)
+        return TR_FAIL;
+    if (list_tables(source, ahead, count, is_wanted))
+        status = load_attrs(source, ahead, err);
+    else
+        (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the tables' columns");
+    if (status != TR_OK) {
         forget(ahead);
         return TR_FAIL;
     }
@@ -136,10 +169,11 @@ bool tr_pg_ahead_covers(struct tr_pg_source *source, uint32_t oid, uint64_t comm
         if (ahead == NULL)
             return false;
         tr_arena_init(&ahead->arena, ARENA_BLOCK_BYTES, 0);
+        take_over(source, ahead);
     }
     if (commit_lsn < ahead->lsn && find(ahead, oid) != NULL)
         return true;
-    size_t count = count_wanted(source);
+    size_t count = count_tables(source, is_wanted);
     bool pattern = ++ahead->misses >= MISSES_MIN && (size_t)ahead->misses * MISSES_SHARE >= count;
     if (!pattern || count == 0 || count > TABLES_MAX)
         return false;
@@ -169,7 +203,7 @@ const struct tr_pg_ancestor *tr_pg_ahead_ancestors(const struct tr_pg_source *so
     *count = 0;
     while (low + *count < ahead->ancestor_count && ahead->ancestors[low + *count].leaf_oid == oid)
         ++*count;
-    return &ahead->ancestors[low];
+    return *count == 0 ? NULL : &ahead->ancestors[low];
 }
 
 void tr_pg_ahead_free(struct tr_pg_ahead *ahead)

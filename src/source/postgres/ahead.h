@@ -8,7 +8,8 @@ struct tr_pg_source;
 struct tr_pg_ahead;
 
 /* Is what is held of this table as new as a transaction whose commit record is at commit_lsn? Asks
- * for all tables when asking one by one has become a pattern. */
+ * for all tables when asking one by one has become a pattern. The source's catalog must stay as it
+ * is: what it holds is used here. */
 bool tr_pg_ahead_covers(struct tr_pg_source *source, uint32_t oid, uint64_t commit_lsn);
 
 /* Only after tr_pg_ahead_covers, and valid until it is called again. */

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/outbuf.h"
+#include "decode/pgoutput.h"
 
 #define PARTITION_DEPTH_MAX 64
 #define RELATIONS_MAX 1000000
@@ -44,6 +45,22 @@ enum tr_status tr_pg_server_load(struct tr_pg_conn *conn, struct tr_pg_server *s
     server->system_identifier = strtoull(tr_pg_text(row, 0, 2), NULL, 10);
     PQclear(row);
     return TR_OK;
+}
+
+enum tr_status tr_pg_server_lsn(struct tr_pg_conn *conn, uint64_t *lsn, struct tr_error *err)
+{
+    PGresult *row = NULL;
+    *lsn = 0;
+    if (tr_pg_exec(conn, "read the server's position",
+                   "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() "
+                   "THEN pg_catalog.pg_last_wal_replay_lsn() "
+                   "ELSE pg_catalog.pg_current_wal_lsn() END",
+                   TR_PG_QUERY_TIMEOUT_MS, &row, err) != TR_OK)
+        return TR_FAIL;
+    bool parsed =
+        PQntuples(row) == 1 && (PQgetisnull(row, 0, 0) || tr_lsn_parse(tr_pg_text(row, 0, 0), lsn));
+    PQclear(row);
+    return parsed ? TR_OK : tr_fail(err, TR_E_PG_PROTOCOL, "the server's LSN is not understood");
 }
 
 /* ---- relations ------------------------------------------------------------------------------ */
@@ -429,32 +446,31 @@ enum tr_status tr_pg_catalog_describe(struct tr_pg_conn *conn, const struct tr_p
                                       struct tr_error *err)
 {
     size_t count = catalog->captured_count, next = 0;
-    enum tr_status status = TR_FAIL;
-    uint32_t *oids = malloc((count + 1) * sizeof *oids);
-    struct tr_pg_attrs *attrs = malloc((count + 1) * sizeof *attrs);
-    if (oids == NULL || attrs == NULL) {
-        (void)no_memory(err);
-        goto cleanup;
-    }
+    uint64_t lsn = 0;
+    uint32_t *oids =
+        tr_arena_alloc(&catalog->arena, (count + 1) * sizeof *oids, _Alignof(uint32_t));
+    struct tr_pg_attrs *attrs =
+        tr_arena_alloc(&catalog->arena, (count + 1) * sizeof *attrs, _Alignof(struct tr_pg_attrs));
+    if (oids == NULL || attrs == NULL)
+        return no_memory(err);
     for (size_t i = 0; i < catalog->relation_count && next < count; i++) {
         if (catalog->relations[i].captured)
             oids[next++] = catalog->relations[i].oid;
     }
-    if (tr_pg_attrs_load(conn, oids, next, &catalog->arena, attrs, err) != TR_OK)
-        goto cleanup;
+    if (tr_pg_server_lsn(conn, &lsn, err) != TR_OK ||
+        tr_pg_attrs_load(conn, oids, next, &catalog->arena, attrs, err) != TR_OK)
+        return TR_FAIL;
     next = 0;
     for (size_t i = 0; i < catalog->relation_count; i++) {
         struct tr_pg_relation *relation = &catalog->relations[i];
         if (!relation->captured)
             continue;
-        if (describe_one(conn, server, types, catalog, relation, &attrs[next++], err) != TR_OK)
-            goto cleanup;
+        relation->attrs = &attrs[next++];
+        if (describe_one(conn, server, types, catalog, relation, relation->attrs, err) != TR_OK)
+            return TR_FAIL;
     }
-    status = TR_OK;
-cleanup:
-    free(oids);
-    free(attrs);
-    return status;
+    catalog->attrs_lsn = lsn;
+    return TR_OK;
 }
 
 /* ---- lookups -------------------------------------------------------------------------------- */

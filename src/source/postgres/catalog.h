@@ -26,7 +26,8 @@ struct tr_pg_relation {
     double rows;   /* estimate of the last ANALYZE; -1 or 0 unknown */
     const char *row_filter;        /* of the publication, SQL, or NULL */
     const char *published_columns; /* of the publication: names joined by '\n', NULL = all */
-    const struct tr_table *table;  /* captured and described; else NULL */
+    const struct tr_table *table;    /* captured and described; else NULL, as the next */
+    const struct tr_pg_attrs *attrs; /* what the table was made of */
 };
 
 struct tr_pg_publication {
@@ -43,6 +44,7 @@ struct tr_pg_catalog {
     struct tr_pg_relation *relations; /* by schema and name */
     size_t relation_count;
     size_t captured_count;
+    uint64_t attrs_lsn; /* the server's position just before attrs were asked for; 0 not described */
     struct tr_pg_publication publication;
 };
 
@@ -58,6 +60,8 @@ struct tr_pg_server {
 
 enum tr_status tr_pg_server_load(struct tr_pg_conn *conn, struct tr_pg_server *server,
                                  struct tr_error *err);
+/* Up to where the log is written, or replayed on a standby; 0: the server does not know. */
+enum tr_status tr_pg_server_lsn(struct tr_pg_conn *conn, uint64_t *lsn, struct tr_error *err);
 /* Relations, capture and publication; tables are not built yet. To be freed in any case. */
 enum tr_status tr_pg_catalog_load(struct tr_pg_conn *conn, const struct tr_pg_settings *settings,
                                   const struct tr_pg_server *server, struct tr_pg_catalog *catalog,

@@ -29,7 +29,6 @@
 
 #include "base/log.h"
 #include "event/schema_diff.h"
-#include "event/table_text.h"
 #include "source/postgres/source.h"
 
 #define NAME_POINTS 40
@@ -39,60 +38,6 @@
 #define UNMATCHED_POINTS (-60)
 #define SKIP_LASTING_POINTS (-50) /* it lived before and lives now */
 #define COLUMNS_MAX 1664
-
-/* ---- known tables --------------------------------------------------------------------------- */
-
-enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
-                               const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn,
-                               struct tr_pg_known **known, struct tr_error *err)
-{
-    struct tr_pg_known_list *list = &source->known;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 32 : list->capacity * 2;
-        struct tr_pg_known *items = realloc(list->items, capacity * sizeof *items);
-        if (items == NULL)
-            return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for a table");
-        list->items = items;
-        list->capacity = capacity;
-    }
-    *known = &list->items[list->count++];
-    **known = (struct tr_pg_known){
-        .oid = oid, .table = tr_table_ref(table), .skip_lsn = skip_lsn, .soft_lsn = soft_lsn};
-    list->bound_count += skip_lsn != 0 || soft_lsn != 0;
-    return TR_OK;
-}
-
-enum tr_status tr_pg_known_find(struct tr_pg_source *source, uint32_t oid,
-                                struct tr_pg_known **known, struct tr_error *err)
-{
-    struct tr_pg_known_list *list = &source->known;
-    *known = NULL;
-    for (size_t i = 0; i < list->count; i++) {
-        if (list->items[i].oid == oid) {
-            *known = &list->items[i];
-            return TR_OK;
-        }
-    }
-    const char *text = tr_pg_mark_get(&source->marks, "table/%u", oid);
-    if (text == NULL)
-        return TR_OK;
-    struct tr_table *table;
-    if (tr_table_decode(text, &table, err) != TR_OK)
-        return TR_FAIL;
-    enum tr_status status =
-        tr_pg_known_add(source, oid, table, tr_pg_mark_lsn(&source->marks, "skip/%u", oid),
-                        tr_pg_mark_lsn(&source->marks, "soft/%u", oid), known, err);
-    tr_table_unref(table);
-    return status;
-}
-
-void tr_pg_known_free(struct tr_pg_known_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        tr_table_unref(list->items[i].table);
-    free(list->items);
-    *list = (struct tr_pg_known_list){0};
-}
 
 /* ---- alignment ------------------------------------------------------------------------------ */
 
@@ -413,8 +358,7 @@ static void set_known(struct tr_pg_source *source, struct tr_pg_known *known,
 {
     tr_table_unref(known->table);
     known->table = tr_table_ref(table);
-    source->known.dirty_count += !known->dirty;
-    known->dirty = true;
+    tr_pg_known_soil(&source->known, known);
 }
 
 /* The outermost ancestor that is captured; root->oid = 0 if there is none. The names are the
@@ -457,8 +401,7 @@ static enum tr_status new_table(struct tr_pg_source *source, uint32_t oid, bool 
         source->known.silent_count++;
         return TR_OK;
     }
-    known->dirty = true;
-    source->known.dirty_count++;
+    tr_pg_known_soil(&source->known, known);
     return send_change(batch, table, &create, err);
 }
 
@@ -476,8 +419,7 @@ enum tr_status tr_pg_announce_silent(struct tr_pg_source *source, struct tr_batc
         return TR_OK;
     known->silent = false;
     source->known.silent_count--;
-    known->dirty = true;
-    source->known.dirty_count++;
+    tr_pg_known_soil(&source->known, known);
     if (tr_batch_schema_change(batch, known->table, &create, &added, err) != TR_OK)
         return TR_FAIL;
     const struct tr_schema_change *change = added->change;

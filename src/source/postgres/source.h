@@ -25,10 +25,13 @@ struct tr_pg_known {
     bool silent; /* a partition of a captured root: announced only if a row comes under its name */
 };
 struct tr_pg_known_list {
-    struct tr_pg_known *items;
+    struct tr_pg_known *items; /* in the order in which they came */
     size_t count, capacity;
-    size_t dirty_count;
-    size_t bound_count; /* with skip_lsn or soft_lsn */
+    uint32_t *slots; /* by hash of the oid: index + 1 in items, 0 free; see known.c */
+    uint32_t slot_count;
+    size_t dirty_count, dirty_first; /* the first dirty one's index, when there is one */
+    size_t bound_count;              /* with skip_lsn or soft_lsn */
+    uint64_t bound_lsn;              /* with bound_count: no bounds end below it */
     size_t silent_count;
 };
 
@@ -91,14 +94,27 @@ enum tr_status tr_pg_snapshot_read(struct tr_pg_source *source, unsigned reader_
                                    struct tr_batch *batch, int timeout_ms, struct tr_error *err);
 void tr_pg_snapshot_close(struct tr_pg_source *source);
 
-/* ---- relation.c ----------------------------------------------------------------------------- */
+/* ---- known.c --------------------------------------------------------------------------------- */
+struct tr_pg_marks; /* marks.c, below */
 /* The known table with this oid, also from the marks; NULL if it is new. */
 enum tr_status tr_pg_known_find(struct tr_pg_source *source, uint32_t oid,
                                 struct tr_pg_known **known, struct tr_error *err);
+/* The same without a look at the marks. */
+struct tr_pg_known *tr_pg_known_held(const struct tr_pg_known_list *list, uint32_t oid);
+/* Of an oid that is not known yet. Pointers to other known tables are not valid after it. */
 enum tr_status tr_pg_known_add(struct tr_pg_source *source, uint32_t oid,
                                const struct tr_table *table, uint64_t skip_lsn, uint64_t soft_lsn,
                                struct tr_pg_known **known, struct tr_error *err);
+/* Makes it dirty. */
+void tr_pg_known_soil(struct tr_pg_known_list *list, struct tr_pg_known *known);
+/* Has a commit that ends at end_lsn more to carry than its position? Then the marks of what is
+ * dirty and of the bounds that are passed, which are so no longer. */
+bool tr_pg_known_marks_due(const struct tr_pg_known_list *list, uint64_t end_lsn);
+void tr_pg_known_add_marks(struct tr_pg_known_list *list, uint64_t end_lsn,
+                           struct tr_pg_marks *marks);
 void tr_pg_known_free(struct tr_pg_known_list *list);
+
+/* ---- relation.c ----------------------------------------------------------------------------- */
 /* A Relation message inside the transaction whose commit record is at commit_lsn. */
 enum tr_status tr_pg_relation_message(struct tr_pg_source *source,
                                       const struct tr_pgoutput_relation *relation,

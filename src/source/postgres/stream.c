@@ -288,13 +288,9 @@ static void load_bounds(struct tr_pg_source *source, const struct tr_table *tabl
     if (table == stream->bound_table)
         return;
     stream->bound_table = table;
-    stream->skip_lsn = stream->soft_lsn = 0;
-    for (size_t i = 0; i < source->known.count; i++) {
-        if (source->known.items[i].oid == table->source_id) {
-            stream->skip_lsn = source->known.items[i].skip_lsn;
-            stream->soft_lsn = source->known.items[i].soft_lsn;
-        }
-    }
+    const struct tr_pg_known *known = tr_pg_known_held(&source->known, (uint32_t)table->source_id);
+    stream->skip_lsn = known == NULL ? 0 : known->skip_lsn;
+    stream->soft_lsn = known == NULL ? 0 : known->soft_lsn;
 }
 
 /* An update of the key that the copy has seen already: the old row may never have been copied, and
@@ -345,26 +341,12 @@ static void settle_copied(struct tr_pg_source *source, struct tr_batch *batch, u
 static enum tr_status add_marks(struct tr_pg_source *source, struct tr_batch *batch,
                                 struct tr_event *commit, uint64_t end_lsn, struct tr_error *err)
 {
-    struct tr_pg_known_list *list = &source->known;
     struct tr_pg_marks marks;
-    if (list->dirty_count == 0 && list->bound_count == 0)
+    if (!tr_pg_known_marks_due(&source->known, end_lsn))
         return TR_OK;
     tr_pg_marks_init(&marks, &batch->arena);
     tr_pg_marks_add_lsn(&marks, "lsn", end_lsn);
-    for (size_t i = 0; i < list->count; i++) {
-        struct tr_pg_known *known = &list->items[i];
-        if (known->dirty)
-            tr_pg_marks_add_table(&marks, known->table);
-        known->dirty = false;
-        bool bound = known->skip_lsn != 0 || known->soft_lsn != 0;
-        if (!bound || known->skip_lsn > end_lsn || known->soft_lsn > end_lsn)
-            continue;
-        tr_pg_marks_add(&marks, "", "skip/%u", known->oid);
-        tr_pg_marks_add(&marks, "", "soft/%u", known->oid);
-        known->skip_lsn = known->soft_lsn = 0;
-        list->bound_count--;
-    }
-    list->dirty_count = 0;
+    tr_pg_known_add_marks(&source->known, end_lsn, &marks);
     source->stream->bound_table = NULL;
     if (marks.failed)
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for marks");

@@ -72,11 +72,11 @@ static enum tr_status resolve(struct tr_pg_types *types, struct tr_pg_conn *conn
                               int32_t typmod, unsigned depth, struct tr_column *column,
                               struct tr_error *err);
 
-static enum tr_status set_names(struct tr_pg_types *types, struct tr_column *column,
-                                const char *name, const char *base, struct tr_error *err)
+static enum tr_status set_names(struct tr_arena *arena, struct tr_column *column, const char *name,
+                                const char *base, struct tr_error *err)
 {
-    column->source_type = tr_arena_strdup(&types->arena, name);
-    column->source_type_base = tr_arena_strdup(&types->arena, base);
+    column->source_type = tr_arena_strdup(arena, name);
+    column->source_type_base = tr_arena_strdup(arena, base);
     return column->source_type == NULL || column->source_type_base == NULL ? no_memory(err) : TR_OK;
 }
 
@@ -108,7 +108,7 @@ static enum tr_status of_row(struct tr_pg_types *types, struct tr_pg_conn *conn,
         column->enum_labels = element.enum_labels;
         (void)snprintf(full, sizeof full, "%.250s[]", element.source_type);
         (void)snprintf(base, sizeof base, "%.250s[]", element.source_type_base);
-        return set_names(types, column, full, base, err);
+        return set_names(&types->arena, column, full, base, err);
     }
     column->type = TR_T_OTHER;
     if (kind == 'e') {
@@ -121,7 +121,7 @@ static enum tr_status of_row(struct tr_pg_types *types, struct tr_pg_conn *conn,
     } else if (kind == 'b' && strcmp(name, "hstore") == 0) {
         column->type = TR_T_HSTORE;
     }
-    return set_names(types, column, tr_pg_text(row, 0, T_FORMAT), name, err);
+    return set_names(&types->arena, column, tr_pg_text(row, 0, T_FORMAT), name, err);
 }
 
 static enum tr_status ask(struct tr_pg_types *types, struct tr_pg_conn *conn, uint32_t oid,
@@ -151,20 +151,29 @@ static enum tr_status ask(struct tr_pg_types *types, struct tr_pg_conn *conn, ui
         column->elem_type = TR_T_OTHER;
         column->source_type_id = oid;
         column->source_typmod = typmod;
-        status = set_names(types, column, "unknown", "unknown", err);
+        status = set_names(&types->arena, column, "unknown", "unknown", err);
     }
     PQclear(row);
     return status;
+}
+
+/* TR_AGAIN: it is not built in. */
+static enum tr_status resolve_built_in(uint32_t oid, int32_t typmod, struct tr_arena *arena,
+                                       struct tr_column *column, struct tr_error *err)
+{
+    char name[TYPE_NAME_BYTES_MAX], base[TYPE_NAME_BYTES_MAX];
+    if (!tr_pg_type_resolve(oid, typmod, column, name, sizeof name, base, sizeof base))
+        return TR_AGAIN;
+    return set_names(arena, column, name, base, err);
 }
 
 static enum tr_status resolve(struct tr_pg_types *types, struct tr_pg_conn *conn, uint32_t oid,
                               int32_t typmod, unsigned depth, struct tr_column *column,
                               struct tr_error *err)
 {
-    char name[TYPE_NAME_BYTES_MAX], base[TYPE_NAME_BYTES_MAX];
-    name[0] = base[0] = '\0';
-    if (tr_pg_type_resolve(oid, typmod, column, name, sizeof name, base, sizeof base))
-        return set_names(types, column, name, base, err);
+    enum tr_status built_in = resolve_built_in(oid, typmod, &types->arena, column, err);
+    if (built_in != TR_AGAIN)
+        return built_in;
     for (struct tr_pg_user_type *known = types->first; known != NULL; known = known->next) {
         if (known->oid == oid && known->typmod == typmod) {
             copy_type(column, &known->column);
@@ -192,6 +201,9 @@ enum tr_status tr_pg_types_resolve(struct tr_pg_types *types, struct tr_pg_conn 
                                    int32_t typmod, struct tr_arena *arena, struct tr_column *column,
                                    struct tr_error *err)
 {
+    enum tr_status built_in = resolve_built_in(oid, typmod, arena, column, err);
+    if (built_in != TR_AGAIN)
+        return built_in;
     if (resolve(types, conn, oid, typmod, 0, column, err) != TR_OK)
         return TR_FAIL;
     column->source_type = tr_arena_strdup(arena, column->source_type);
@@ -290,7 +302,6 @@ static bool put_oids(struct tr_outbuf *out, const uint32_t *oids, size_t oid_cou
 }
 
 enum {
-    A_RELID,
     A_IDENTITY_KIND,
     A_ORD,
     A_ATTNUM,
@@ -344,7 +355,7 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
     const char *params[] = {list.data};
     if (tr_pg_query(
             conn, "read the columns from the catalog",
-            "SELECT a.attrelid, c.relreplident, o.ord, a.attnum, a.attname, a.atttypid, "
+            "SELECT c.relreplident, o.ord, a.attnum, a.attname, a.atttypid, "
             "a.atttypmod, "
             "a.attnotnull, a.attisdropped, a.attidentity, a.attgenerated, "
             "CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END, "
