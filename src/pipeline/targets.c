@@ -48,7 +48,16 @@ void tr_branch_feeds_clear(struct tr_branch *branch)
 
 static void id_text(const struct tr_table_id *id, char *buf, size_t buf_size)
 {
-    (void)snprintf(buf, buf_size, "%s\x1f%s\x1f%s", id->namespace, id->schema, id->table);
+    const char *parts[] = {id->namespace, id->schema, id->table};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        size_t len = strnlen(parts[i], buf_size - at - 1);
+        memcpy(buf + at, parts[i], len);
+        at += len;
+        if (i < 2 && at + 1 < buf_size)
+            buf[at++] = '\x1f';
+    }
+    buf[at] = '\0';
 }
 
 static size_t slot_of_text(const char *text)

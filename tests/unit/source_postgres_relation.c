@@ -183,6 +183,112 @@ static void literals(void **state)
     }
 }
 
+/* ---- known tables --------------------------------------------------------------------------- */
+
+#define KNOWN_COUNT 1000u
+
+static bool has_mark(const struct tr_pg_marks *marks, const char *key)
+{
+    for (uint32_t i = 0; i < marks->count; i++) {
+        if (marks->items[i].key.len == strlen(key) &&
+            memcmp(marks->items[i].key.ptr, key, strlen(key)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_known(struct tr_pg_source *source, uint32_t oid, uint64_t skip_lsn,
+                      uint64_t soft_lsn)
+{
+    struct tr_table spec = {.id = {"d", "s", "t"}, .source_id = oid, .replica_identity = 'd'};
+    struct tr_table *table;
+    struct tr_pg_known *known;
+    struct tr_error err;
+    assert_int_equal(tr_table_new(&spec, &table, &err), TR_OK);
+    assert_int_equal(tr_pg_known_add(source, oid, table, skip_lsn, soft_lsn, &known, &err), TR_OK);
+    assert_int_equal(known->oid, oid);
+    tr_table_unref(table);
+}
+
+/* The marks that a commit at end_lsn carries. */
+static void take_marks(struct tr_pg_source *source, uint64_t end_lsn, struct tr_arena *arena,
+                       struct tr_pg_marks *marks)
+{
+    tr_pg_marks_init(marks, arena);
+    if (tr_pg_known_marks_due(&source->known, end_lsn))
+        tr_pg_known_add_marks(&source->known, end_lsn, marks);
+    assert_false(marks->failed);
+    assert_false(tr_pg_known_marks_due(&source->known, end_lsn));
+}
+
+static void known_are_found(void **state)
+{
+    struct tr_pg_source source = {0};
+    (void)state;
+    assert_null(tr_pg_known_held(&source.known, 1));
+    for (uint32_t i = 0; i < KNOWN_COUNT; i++)
+        add_known(&source, 16384 + i * 6, 0, 0);
+    for (uint32_t i = 0; i < KNOWN_COUNT; i++) {
+        const struct tr_pg_known *known = tr_pg_known_held(&source.known, 16384 + i * 6);
+        assert_non_null(known);
+        assert_int_equal(known->table->source_id, 16384 + i * 6);
+        assert_null(tr_pg_known_held(&source.known, 16385 + i * 6));
+    }
+    tr_pg_known_free(&source.known);
+}
+
+static void dirty_ride_once(void **state)
+{
+    struct tr_pg_source source = {0};
+    struct tr_arena arena;
+    struct tr_pg_marks marks;
+    (void)state;
+    tr_arena_init(&arena, 4096, 0);
+    for (uint32_t oid = 1; oid <= 5; oid++)
+        add_known(&source, oid, 0, 0);
+    tr_pg_known_soil(&source.known, tr_pg_known_held(&source.known, 4));
+    tr_pg_known_soil(&source.known, tr_pg_known_held(&source.known, 2));
+    tr_pg_known_soil(&source.known, tr_pg_known_held(&source.known, 4));
+    take_marks(&source, 100, &arena, &marks);
+    assert_int_equal(marks.count, 2);
+    assert_true(has_mark(&marks, "table/2") && has_mark(&marks, "table/4"));
+    tr_pg_known_soil(&source.known, tr_pg_known_held(&source.known, 5));
+    take_marks(&source, 100, &arena, &marks);
+    assert_int_equal(marks.count, 1);
+    assert_true(has_mark(&marks, "table/5"));
+    take_marks(&source, 100, &arena, &marks);
+    assert_int_equal(marks.count, 0);
+    tr_arena_free(&arena);
+    tr_pg_known_free(&source.known);
+}
+
+static void bounds_end_one_by_one(void **state)
+{
+    struct tr_pg_source source = {0};
+    struct tr_arena arena;
+    struct tr_pg_marks marks;
+    (void)state;
+    tr_arena_init(&arena, 4096, 0);
+    add_known(&source, 1, 0, 300);
+    add_known(&source, 2, 0, 0);
+    add_known(&source, 3, 100, 200);
+    add_known(&source, 4, 250, 0);
+    take_marks(&source, 199, &arena, &marks);
+    assert_int_equal(marks.count, 0);
+    take_marks(&source, 200, &arena, &marks);
+    assert_int_equal(marks.count, 2);
+    assert_true(has_mark(&marks, "skip/3") && has_mark(&marks, "soft/3"));
+    assert_int_equal(tr_pg_known_held(&source.known, 3)->soft_lsn, 0);
+    assert_int_equal(tr_pg_known_held(&source.known, 4)->skip_lsn, 250);
+    assert_int_equal(source.known.bound_count, 2);
+    take_marks(&source, 400, &arena, &marks);
+    assert_int_equal(marks.count, 4);
+    assert_true(has_mark(&marks, "soft/1") && has_mark(&marks, "skip/4"));
+    assert_int_equal(source.known.bound_count, 0);
+    tr_arena_free(&arena);
+    tr_pg_known_free(&source.known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +301,9 @@ int main(void)
         cmocka_unit_test(added_later_than_the_log),
         cmocka_unit_test(table_gone),
         cmocka_unit_test(literals),
+        cmocka_unit_test(known_are_found),
+        cmocka_unit_test(dirty_ride_once),
+        cmocka_unit_test(bounds_end_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@
 struct place {
     uint32_t oid;
     const struct tr_pg_attrs *attrs;
+    const struct tr_table *table; /* made of them at the start, or NULL */
 };
 
 struct tr_pg_ahead {
@@ -49,13 +50,11 @@ static int compare_oids(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static const struct tr_pg_attrs *find(const struct tr_pg_ahead *ahead, uint32_t oid)
+static const struct place *find(const struct tr_pg_ahead *ahead, uint32_t oid)
 {
     const struct place key = {.oid = oid};
-    const struct place *place =
-        ahead->count == 0 ? NULL
-                          : bsearch(&key, ahead->places, ahead->count, sizeof key, compare_oids);
-    return place == NULL ? NULL : place->attrs;
+    return ahead->count == 0 ? NULL
+                             : bsearch(&key, ahead->places, ahead->count, sizeof key, compare_oids);
 }
 
 /* ---- loading -------------------------------------------------------------------------------- */
@@ -99,7 +98,7 @@ static bool list_tables(const struct tr_pg_source *source, struct tr_pg_ahead *a
     for (size_t i = 0; i < source->catalog.relation_count && next < count; i++) {
         const struct tr_pg_relation *relation = &source->catalog.relations[i];
         if (is(relation))
-            ahead->places[next++] = (struct place){relation->oid, relation->attrs};
+            ahead->places[next++] = (struct place){relation->oid, relation->attrs, relation->table};
     }
     if (next > 1)
         qsort(ahead->places, next, sizeof *ahead->places, compare_oids);
@@ -128,7 +127,7 @@ static enum tr_status load_attrs(struct tr_pg_source *source, struct tr_pg_ahead
         return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory for the tables' columns");
     for (size_t i = 0; i < ahead->count; i++) {
         oids[i] = ahead->places[i].oid;
-        ahead->places[i].attrs = &attrs[i];
+        ahead->places[i] = (struct place){oids[i], &attrs[i], NULL};
     }
     if (tr_pg_attrs_load(&source->sql, oids, ahead->count, arena, attrs, err) != TR_OK)
         return TR_FAIL;
@@ -185,7 +184,12 @@ bool tr_pg_ahead_covers(struct tr_pg_source *source, uint32_t oid, uint64_t comm
 
 const struct tr_pg_attrs *tr_pg_ahead_attrs(const struct tr_pg_source *source, uint32_t oid)
 {
-    return find(source->ahead, oid);
+    return find(source->ahead, oid)->attrs;
+}
+
+const struct tr_table *tr_pg_ahead_table(const struct tr_pg_source *source, uint32_t oid)
+{
+    return find(source->ahead, oid)->table;
 }
 
 const struct tr_pg_ancestor *tr_pg_ahead_ancestors(const struct tr_pg_source *source, uint32_t oid,

@@ -14,6 +14,8 @@ bool tr_pg_ahead_covers(struct tr_pg_source *source, uint32_t oid, uint64_t comm
 
 /* Only after tr_pg_ahead_covers, and valid until it is called again. */
 const struct tr_pg_attrs *tr_pg_ahead_attrs(const struct tr_pg_source *source, uint32_t oid);
+/* What the start has made of them; NULL when they were read later. */
+const struct tr_table *tr_pg_ahead_table(const struct tr_pg_source *source, uint32_t oid);
 /* From the parent outwards. */
 const struct tr_pg_ancestor *tr_pg_ahead_ancestors(const struct tr_pg_source *source, uint32_t oid,
                                                    size_t *count);

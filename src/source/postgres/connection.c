@@ -22,6 +22,7 @@
 #include "base/outbuf.h"
 
 #define SERVER_VERSION_MIN 120000
+#define INT_DIGITS_SAFE 18 /* so many fit into 64 bits */
 
 static const struct {
     const char *prefix; /* first match wins */
@@ -485,7 +486,13 @@ const char *tr_pg_text(const PGresult *result, int row, int column)
 
 int64_t tr_pg_int(const PGresult *result, int row, int column)
 {
-    return strtoll(tr_pg_text(result, row, column), NULL, 10);
+    const char *text = tr_pg_text(result, row, column), *at = text + (*text == '-');
+    int64_t value = 0;
+    for (; *at >= '0' && *at <= '9' && at - text < INT_DIGITS_SAFE; at++)
+        value = value * 10 + (*at - '0');
+    if (*at != '\0') /* long, or no number: the library's rules */
+        return strtoll(text, NULL, 10);
+    return *text == '-' ? -value : value;
 }
 
 bool tr_pg_bool(const PGresult *result, int row, int column)

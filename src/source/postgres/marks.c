@@ -20,6 +20,10 @@
 #include "event/table_text.h"
 #include "source/postgres/source.h"
 
+/* What a table's text usually takes, so that it need not grow. */
+#define TABLE_BYTES 128
+#define COLUMN_BYTES 128
+
 void tr_pg_marks_init(struct tr_pg_marks *marks, struct tr_arena *arena)
 {
     *marks = (struct tr_pg_marks){.arena = arena};
@@ -67,6 +71,7 @@ void tr_pg_marks_add_table(struct tr_pg_marks *marks, const struct tr_table *tab
 {
     struct tr_outbuf text = {0};
     char key[32];
+    (void)tr_outbuf_reserve(&text, TABLE_BYTES + COLUMN_BYTES * (size_t)table->column_count);
     tr_table_encode(table, &text);
     (void)snprintf(key, sizeof key, "table/%llu", (unsigned long long)table->source_id);
     if (text.failed)

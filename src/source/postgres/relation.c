@@ -388,6 +388,30 @@ static enum tr_status find_captured_root(struct tr_pg_source *source, uint32_t o
     return TR_OK;
 }
 
+/* The table that the start has made of the same catalog, if the message says nothing else. What
+ * `build` would make is equal then: it too takes everything but names, types and flags from the
+ * catalog. */
+static struct tr_table *as_described(const struct tr_pg_source *source,
+                                     const struct tr_pgoutput_relation *relation)
+{
+    const struct tr_table *table = tr_pg_ahead_table(source, relation->oid);
+    if (table == NULL || table->column_count != relation->column_count ||
+        (char)table->replica_identity != relation->replica_identity ||
+        strcmp(table->id.schema, relation->namespace) != 0 ||
+        strcmp(table->id.table, relation->name) != 0)
+        return NULL;
+    bool flagged = relation->replica_identity == 'd' || relation->replica_identity == 'i';
+    for (uint16_t i = 0; i < relation->column_count; i++) {
+        const struct tr_pgoutput_column *sent = &relation->columns[i];
+        const struct tr_column *column = &table->columns[i];
+        if (strcmp(sent->name, column->name) != 0 || sent->type_oid != column->source_type_id ||
+            sent->typmod != column->source_typmod ||
+            (flagged && sent->in_replica_identity != (column->key_index > 0)))
+            return NULL;
+    }
+    return tr_table_ref(table);
+}
+
 static enum tr_status new_table(struct tr_pg_source *source, uint32_t oid, bool silent,
                                 struct tr_table *table, struct tr_batch *batch,
                                 struct tr_error *err)
@@ -458,8 +482,10 @@ static enum tr_status meet(struct tr_pg_source *source, const struct tr_pgoutput
         described.namespace = root.schema;
         described.name = root.table;
     }
-    if (build_with_retry(source, &described, by_leaves ? root.oid : 0, NULL, false, held, &now,
-                         err) != TR_OK)
+    if (held && root.oid == 0)
+        now = as_described(source, relation);
+    if (now == NULL && build_with_retry(source, &described, by_leaves ? root.oid : 0, NULL, false,
+                                        held, &now, err) != TR_OK)
         goto cleanup;
     status = new_table(source, relation->oid, root.oid != 0 && !by_leaves, now, batch, err);
     if (status == TR_OK)

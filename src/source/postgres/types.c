@@ -302,7 +302,6 @@ static bool put_oids(struct tr_outbuf *out, const uint32_t *oids, size_t oid_cou
 }
 
 enum {
-    A_IDENTITY_KIND,
     A_ORD,
     A_ATTNUM,
     A_NAME,
@@ -355,7 +354,7 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
     const char *params[] = {list.data};
     if (tr_pg_query(
             conn, "read the columns from the catalog",
-            "SELECT c.relreplident, o.ord, a.attnum, a.attname, a.atttypid, "
+            "SELECT o.ord, a.attnum, a.attname, a.atttypid, "
             "a.atttypmod, "
             "a.attnotnull, a.attisdropped, a.attidentity, a.attgenerated, "
             "CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END, "
@@ -387,7 +386,6 @@ enum tr_status tr_pg_attrs_load(struct tr_pg_conn *conn, const uint32_t *oids, s
         }
         struct tr_pg_attrs *own = &attrs[place - 1];
         size_t count = (size_t)(end - row);
-        own->replica_identity = tr_pg_text(rows, row, A_IDENTITY_KIND)[0];
         own->items = tr_arena_alloc(arena, count * sizeof *own->items, _Alignof(struct tr_pg_attr));
         if (own->items == NULL) {
             (void)no_memory(err);

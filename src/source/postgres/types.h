@@ -22,8 +22,7 @@ struct tr_pg_attr {
 };
 struct tr_pg_attrs {
     uint32_t relid;
-    char replica_identity; /* of pg_class; 0 when the relation is gone */
-    size_t count;
+    size_t count; /* 0 when the relation is gone */
     struct tr_pg_attr *items; /* by attnum, dropped ones included */
 };
 
