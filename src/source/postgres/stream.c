@@ -48,7 +48,8 @@ struct tr_pg_stream {
     uint64_t idle_lsn;       /* nothing before it is still to come */
     uint64_t emitted_lsn;    /* carried by the last commit event */
     int64_t idle_ts_us;
-    int64_t emitted_ms; /* when the last commit event was made */
+    int64_t drain_ms;   /* when the last look at messages began */
+    int64_t emitted_ms; /* when the last commit event was made, to a look */
     int64_t status_ms;  /* when the last status was sent */
     uint64_t status_lsn;
     int64_t status_max_ms;
@@ -373,7 +374,7 @@ static enum tr_status finish_events(struct tr_pg_source *source, struct tr_batch
     if (last->op != TR_OP_COMMIT)
         return TR_OK;
     stream->emitted_lsn = last->position;
-    stream->emitted_ms = tr_clock_mono_ms();
+    stream->emitted_ms = stream->drain_ms;
     return add_marks(source, batch, last, last->position, err);
 }
 
@@ -486,8 +487,10 @@ static enum tr_status drain(struct tr_pg_source *source, struct tr_batch *batch,
             stream->pace.look_bytes += (size_t)len;
         }
         stream->pending = NULL;
-        if (recv_ts_us == 0)
+        if (recv_ts_us == 0) {
             recv_ts_us = tr_clock_wall_us();
+            stream->drain_ms = tr_clock_mono_ms();
+        }
         *any = true;
         enum tr_status status = take_message(source, buffer, (size_t)len, recv_ts_us, batch, err);
         if (status == TR_FAIL)
