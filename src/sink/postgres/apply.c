@@ -66,37 +66,7 @@ static enum tr_status no_memory(struct tr_error *err)
     return tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to apply changes");
 }
 
-static enum tr_status reserve_columns(struct tr_pgs_writer *writer, uint32_t count,
-                                      struct tr_error *err)
-{
-    if (count <= writer->column_capacity)
-        return TR_OK;
-    struct tr_outbuf *columns = realloc(writer->columns, count * sizeof *columns);
-    if (columns == NULL)
-        return no_memory(err);
-    memset(columns + writer->column_capacity, 0,
-           (count - writer->column_capacity) * sizeof *columns);
-    writer->columns = columns;
-    const char **params = realloc(writer->params, count * sizeof *params);
-    if (params == NULL)
-        return no_memory(err);
-    writer->params = params;
-    writer->column_capacity = count;
-    return TR_OK;
-}
-
 /* ---- set statements ---- */
-
-static enum tr_status array_done(struct tr_pgs_writer *writer, uint32_t index, struct tr_error *err)
-{
-    struct tr_outbuf *out = &writer->columns[index];
-    tr_outbuf_byte(out, '}');
-    const char *text = tr_outbuf_cstr(out);
-    if (out->failed)
-        return no_memory(err);
-    writer->params[index] = text;
-    return TR_OK;
-}
 
 /* Array parameters for rows order[first, first + count) of a group: their keys' cells, or the cells
  * of the columns. */
@@ -104,15 +74,12 @@ static enum tr_status key_arrays(struct tr_pgs_writer *writer, const struct tr_p
                                  uint32_t first, uint32_t count, struct tr_error *err)
 {
     const struct tr_pgs_layout *layout = group->layout;
+    if (tr_pgs_params_cells(writer, count, err) != TR_OK)
+        return TR_FAIL;
     for (uint16_t k = 0; k < layout->key_count; k++) {
-        bool plain = tr_pgs_type_is_plain(layout->table->columns[layout->key_columns[k]].type);
-        struct tr_outbuf *out = &writer->columns[k];
-        tr_outbuf_clear(out);
-        for (uint32_t i = 0; i < count; i++) {
-            tr_outbuf_byte(out, i == 0 ? '{' : ',');
-            tr_pgs_array_item(out, &group->rows[group->order[first + i].row].key[k], plain);
-        }
-        if (array_done(writer, k, err) != TR_OK)
+        for (uint32_t i = 0; i < count; i++)
+            writer->cells[i] = &group->rows[group->order[first + i].row].key[k];
+        if (tr_pgs_params_array(writer, k, layout, layout->key_columns[k], count, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -122,16 +89,12 @@ static enum tr_status cell_arrays(struct tr_pgs_writer *writer, const struct tr_
                                   const uint16_t *columns, uint16_t column_count, uint32_t param,
                                   uint32_t first, uint32_t count, struct tr_error *err)
 {
+    if (tr_pgs_params_cells(writer, count, err) != TR_OK)
+        return TR_FAIL;
     for (uint16_t c = 0; c < column_count; c++) {
-        bool plain = tr_pgs_type_is_plain(group->layout->table->columns[columns[c]].type);
-        struct tr_outbuf *out = &writer->columns[param + c];
-        tr_outbuf_clear(out);
-        for (uint32_t i = 0; i < count; i++) {
-            tr_outbuf_byte(out, i == 0 ? '{' : ',');
-            tr_pgs_array_item(out, &group->rows[group->order[first + i].row].cells[columns[c]],
-                              plain);
-        }
-        if (array_done(writer, param + c, err) != TR_OK)
+        for (uint32_t i = 0; i < count; i++)
+            writer->cells[i] = &group->rows[group->order[first + i].row].cells[columns[c]];
+        if (tr_pgs_params_array(writer, param + c, group->layout, columns[c], count, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -164,7 +127,7 @@ static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index,
     struct tr_pgs_shape *shape =
         bucket->kind == TR_PGS_ROW_DELETE ? NULL : bucket_shape(writer, bucket);
     enum tr_pgs_statement_kind kind = TR_PGS_INSERT_SET;
-    enum tr_status status = reserve_columns(
+    enum tr_status status = tr_pgs_params_reserve(
         writer, (uint32_t)layout->key_count + layout->column_count + NEWEST_ARRAYS, err);
     if (status == TR_OK && layout->version >= 0)
         return tr_pgs_newest_queue(writer, layout, shape, bucket->kind, group->rows,
@@ -189,7 +152,7 @@ static enum tr_status queue_bucket(struct tr_pgs_writer *writer, uint32_t index,
     if (status == TR_OK)
         status = hash_joins(writer, layout, true, err);
     if (status == TR_OK)
-        status = tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, TAG_BUCKET | index, err);
+        status = tr_pgs_pipe_stmt(&writer->link, stmt, &writer->params, TAG_BUCKET | index, err);
     if (status == TR_OK)
         status = hash_joins(writer, layout, false, err);
     return status;
@@ -252,15 +215,16 @@ static enum tr_status queue_stmt(struct tr_pgs_writer *writer, struct tr_pgs_lay
     uint32_t at = 0;
     if (tr_pgs_statement(&writer->link, layout, shape, kind, key_changed, insert_missing, &stmt,
                          err) != TR_OK ||
-        reserve_columns(writer, (uint32_t)layout->key_count + layout->column_count + 1, err) !=
-            TR_OK)
+        tr_pgs_params_reserve(writer, (uint32_t)layout->key_count + layout->column_count + 1,
+                              err) != TR_OK)
         return TR_FAIL;
     for (uint16_t i = 0; i < count; i++)
-        writer->params[at++] =
+        writer->params.values[at++] =
             cells[columns[i]].state == TR_CELL_TEXT ? cells[columns[i]].ptr : NULL;
     for (uint16_t i = 0; key != NULL && i < layout->key_count; i++)
-        writer->params[at++] = key[i].state == TR_CELL_TEXT ? key[i].ptr : NULL;
-    return tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, tag, err);
+        writer->params.values[at++] = key[i].state == TR_CELL_TEXT ? key[i].ptr : NULL;
+    const struct tr_pgs_params texts = {.values = writer->params.values};
+    return tr_pgs_pipe_stmt(&writer->link, stmt, &texts, tag, err);
 }
 
 static enum tr_status queue_insert(struct tr_pgs_writer *writer, const struct tr_pgs_change *change,
@@ -319,7 +283,7 @@ static enum tr_status queue_keyless(struct tr_pgs_writer *writer,
     int at = 0;
     if (shape != NULL && shape->set_count == 0)
         return TR_OK;
-    if (reserve_columns(writer, (uint32_t)layout->column_count * 2 + 1, err) != TR_OK)
+    if (tr_pgs_params_reserve(writer, (uint32_t)layout->column_count * 2 + 1, err) != TR_OK)
         return TR_FAIL;
     tr_outbuf_clear(&writer->sql);
     tr_pgs_keyless_sql(&writer->link, layout, shape, change->old_key, &writer->sql);
@@ -328,13 +292,14 @@ static enum tr_status queue_keyless(struct tr_pgs_writer *writer,
         return no_memory(err);
     for (uint16_t i = 0; shape != NULL && i < shape->set_count; i++) {
         const struct tr_cell *cell = &change->after[shape->set_columns[i]];
-        writer->params[at++] = cell->state == TR_CELL_TEXT ? cell->ptr : NULL;
+        writer->params.values[at++] = cell->state == TR_CELL_TEXT ? cell->ptr : NULL;
     }
     for (uint16_t i = 0; i < layout->column_count; i++) {
         if (layout->target_column[i] >= 0 && change->old_key[i].state == TR_CELL_TEXT)
-            writer->params[at++] = change->old_key[i].ptr;
+            writer->params.values[at++] = change->old_key[i].ptr;
     }
-    return tr_pgs_pipe_sql(&writer->link, sql, at, writer->params, tag, err);
+    const struct tr_pgs_params texts = {.values = writer->params.values};
+    return tr_pgs_pipe_sql(&writer->link, sql, at, &texts, tag, err);
 }
 
 static enum tr_status queue_change(struct tr_pgs_writer *writer, const struct tr_pgs_change *change,
@@ -343,7 +308,7 @@ static enum tr_status queue_change(struct tr_pgs_writer *writer, const struct tr
     struct tr_pgs_shape *shape = NULL;
     if (change->layout->version >= 0) {
         uint32_t most = (uint32_t)change->layout->key_count + change->layout->column_count;
-        if (reserve_columns(writer, most + NEWEST_ARRAYS, err) != TR_OK)
+        if (tr_pgs_params_reserve(writer, most + NEWEST_ARRAYS, err) != TR_OK)
             return TR_FAIL;
         return tr_pgs_newest_change(writer, change, tag, err);
     }
@@ -382,23 +347,20 @@ static enum tr_status queue_run(struct tr_pgs_writer *writer, size_t from, size_
     struct tr_pgs_shape *shape;
     struct tr_pgs_stmt *stmt;
     if (tr_pgs_shape_of(layout, changes->after, &shape, err) != TR_OK ||
-        reserve_columns(writer, (uint32_t)layout->column_count + 1, err) != TR_OK)
+        tr_pgs_params_reserve(writer, (uint32_t)layout->column_count + 1, err) != TR_OK ||
+        tr_pgs_params_cells(writer, (uint32_t)count, err) != TR_OK)
         return TR_FAIL;
     for (uint16_t c = 0; c < shape->column_count; c++) {
-        struct tr_outbuf *out = &writer->columns[c];
-        bool plain = tr_pgs_type_is_plain(layout->table->columns[shape->columns[c]].type);
-        tr_outbuf_clear(out);
-        for (size_t i = 0; i < count; i++) {
-            tr_outbuf_byte(out, i == 0 ? '{' : ',');
-            tr_pgs_array_item(out, &changes[i].after[shape->columns[c]], plain);
-        }
-        if (array_done(writer, c, err) != TR_OK)
+        for (size_t i = 0; i < count; i++)
+            writer->cells[i] = &changes[i].after[shape->columns[c]];
+        if (tr_pgs_params_array(writer, c, layout, shape->columns[c], (uint32_t)count, err) !=
+            TR_OK)
             return TR_FAIL;
     }
     if (tr_pgs_statement(&writer->link, layout, shape, TR_PGS_INSERT_SET, false, false, &stmt,
                          err) != TR_OK ||
         hash_joins(writer, layout, true, err) != TR_OK ||
-        tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, tag, err) != TR_OK)
+        tr_pgs_pipe_stmt(&writer->link, stmt, &writer->params, tag, err) != TR_OK)
         return TR_FAIL;
     return hash_joins(writer, layout, false, err);
 }

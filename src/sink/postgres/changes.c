@@ -102,10 +102,10 @@ static bool has_value(const struct tr_cell *cell)
 /* The key's cells out of an image, or out of a second one where the first has no value. */
 static enum tr_status copy_key(struct tr_pgs_changes *changes, const struct tr_pgs_layout *layout,
                                const struct tr_cell *image, const struct tr_cell *other,
-                               uint64_t seq, const struct tr_cell **out, struct tr_error *err)
+                               uint64_t seq, const struct tr_cell **out, bool *clean,
+                               struct tr_error *err)
 {
     struct tr_cell cells[TR_PGS_KEY_COLUMNS_MAX];
-    bool clean = true;
     size_t bytes = 0;
     for (uint16_t i = 0; i < layout->key_count; i++) {
         uint16_t column = layout->key_columns[i];
@@ -120,7 +120,7 @@ static enum tr_status copy_key(struct tr_pgs_changes *changes, const struct tr_p
             return tr_hint(err, "%s", tr_error_info(TR_E_PGSINK_KEY_MISSING)->remedy);
         }
     }
-    *out = copy_cells(&changes->arena, cells, layout->key_count, &clean, &bytes);
+    *out = copy_cells(&changes->arena, cells, layout->key_count, clean, &bytes);
     return *out == NULL ? no_memory(err) : TR_OK;
 }
 
@@ -188,12 +188,13 @@ static enum tr_status copy_keys(struct tr_pgs_changes *changes, struct tr_pgs_ch
             copy_cells(&changes->arena, event->before, layout->column_count, clean, &change->bytes);
         return change->old_key == NULL ? no_memory(err) : TR_OK;
     }
-    if (copy_key(changes, layout, change->after, event->before, event->seq, &change->key, err) !=
-        TR_OK)
+    if (copy_key(changes, layout, change->after, event->before, event->seq, &change->key, clean,
+                 err) != TR_OK)
         return TR_FAIL;
     change->key_changed = change->op == TR_OP_UPDATE && (event->flags & TR_EV_KEY_CHANGED) != 0;
     if (change->key_changed)
-        return copy_key(changes, layout, event->before, NULL, event->seq, &change->old_key, err);
+        return copy_key(changes, layout, event->before, NULL, event->seq, &change->old_key, clean,
+                        err);
     return TR_OK;
 }
 

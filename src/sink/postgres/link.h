@@ -27,6 +27,13 @@ struct tr_pgs_stmt {
     bool prepared;
 };
 
+/* A statement's parameters, all text; or, with formats, each as it says: 0 text, 1 binary, of
+ * lengths[i] bytes. */
+struct tr_pgs_params {
+    const char **values; /* NULL: NULL */
+    int *lengths, *formats;
+};
+
 struct tr_pgs_queued {
     struct tr_pgs_stmt *prepares; /* this command prepares that statement; NULL: it runs one */
     uint32_t tag;
@@ -80,10 +87,11 @@ void tr_pgs_literal(struct tr_pgs_link *link, struct tr_outbuf *out, const char 
 /* ---- pipe.c: libpq's pipeline mode ---- */
 enum tr_status tr_pgs_pipe_begin(struct tr_pgs_link *link, struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_pipe_stmt(struct tr_pgs_link *link, struct tr_pgs_stmt *stmt,
-                                const char *const *params, uint32_t tag,
+                                const struct tr_pgs_params *params, uint32_t tag,
                                 struct tr_error *err) TR_WARN_UNUSED;
+/* params: NULL when there are none. */
 enum tr_status tr_pgs_pipe_sql(struct tr_pgs_link *link, const char *sql, int param_count,
-                               const char *const *params, uint32_t tag,
+                               const struct tr_pgs_params *params, uint32_t tag,
                                struct tr_error *err) TR_WARN_UNUSED;
 /* Called for each command that succeeded, with its count of rows. */
 typedef void (*tr_pgs_done_fn)(void *ctx, uint32_t tag, long rows, const char *command);

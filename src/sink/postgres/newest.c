@@ -6,7 +6,7 @@
  * set-wise too:
  *
  *   upsert   WITH f AS (DELETE the remembered deletions that are not newer)
- *            INSERT INTO t … SELECT … FROM unnest(…) AS s WHERE no newer deletion is remembered
+ *            INSERT INTO t … SELECT … FROM s WHERE no newer deletion is remembered
  *              ON CONFLICT (key) DO UPDATE SET … WHERE t.v IS NULL OR t.v <= EXCLUDED.v
  *   update   of a row whose values did not all come: UPDATE t … AND (t.v IS NULL OR t.v <= s.v)
  *   delete   WITH g AS (DELETE FROM t … AND (t.v IS NULL OR t.v <= s.v))
@@ -153,30 +153,28 @@ static void deleted_of(struct tr_pgs_writer *writer, const struct tr_pgs_layout 
     tr_pgs_literal(&writer->link, out, layout->target->quoted);
 }
 
-/* An array parameter of the column's type. */
+/* An array parameter and its column of s, without a name: see statement.c. NULL type: text. */
+static void param(const char *array_type, unsigned *number, struct tr_outbuf *out)
+{
+    tr_outbuf_printf(out, "%spg_catalog.unnest($%u::%s) AS ", *number > 0 ? ", " : "", *number + 1,
+                     array_type == NULL ? "pg_catalog._text" : array_type);
+    ++*number;
+}
+
+/* … of a table's column: the columns come first and are c0, c1 … */
 static void array_param(const struct tr_pgs_layout *layout, uint16_t source, unsigned *number,
                         struct tr_outbuf *out)
 {
-    const char *array = column_of(layout, source)->array_type;
-    tr_outbuf_printf(out, "%s$%u::%s", *number > 0 ? ", " : "", *number + 1,
-                     array == NULL ? "pg_catalog._text" : array);
-    ++*number;
+    param(column_of(layout, source)->array_type, number, out);
+    tr_outbuf_printf(out, "c%u", *number - 1);
 }
 
-static void text_param(unsigned *number, struct tr_outbuf *out)
+static void text_params(unsigned *number, struct tr_outbuf *out) /* key text and version key */
 {
-    tr_outbuf_printf(out, ", $%u::pg_catalog._text", *number + 1);
-    ++*number;
-}
-
-/* Ends unnest(…: names c0, c1 … for the columns, and then the given ones. */
-static void end_unnest(unsigned columns, const char *others, struct tr_outbuf *out)
-{
-    tr_outbuf_lit(out, ") AS s(");
-    for (unsigned i = 0; i < columns; i++)
-        tr_outbuf_printf(out, "c%u, ", i);
-    tr_outbuf_str(out, others);
-    tr_outbuf_byte(out, ')');
+    param(NULL, number, out);
+    tr_outbuf_lit(out, "kt");
+    param(NULL, number, out);
+    tr_outbuf_lit(out, "vk");
 }
 
 static void value(const struct tr_pgs_layout *layout, uint16_t source, unsigned number,
@@ -260,12 +258,10 @@ static int upsert_sql(struct tr_pgs_writer *writer, const struct tr_pgs_layout *
                       const struct tr_pgs_shape *shape, struct tr_outbuf *out)
 {
     unsigned number = 0;
-    tr_outbuf_lit(out, "WITH s AS (SELECT * FROM unnest(");
+    tr_outbuf_lit(out, "WITH s AS (SELECT ");
     for (uint16_t i = 0; i < shape->column_count; i++)
         array_param(layout, shape->columns[i], &number, out);
-    text_param(&number, out);
-    text_param(&number, out);
-    end_unnest(shape->column_count, "kt, vk", out);
+    text_params(&number, out);
     tr_outbuf_lit(out, "), f AS (DELETE FROM ");
     deleted_name(writer->sink, &writer->link, out);
     tr_outbuf_lit(out, " AS d USING s WHERE ");
@@ -299,14 +295,13 @@ static int update_sql(struct tr_pgs_writer *writer, const struct tr_pgs_layout *
         if (shape->set_columns[i] == layout->version)
             version = place;
     }
-    tr_outbuf_lit(out, " FROM unnest(");
+    tr_outbuf_lit(out, " FROM (SELECT ");
     for (uint16_t i = 0; i < layout->key_count; i++)
         array_param(layout, layout->key_columns[i], &number, out);
     for (uint16_t i = 0; i < shape->set_count; i++)
         array_param(layout, shape->set_columns[i], &number, out);
-    text_param(&number, out);
-    end_unnest(number - 1, "kt", out);
-    tr_outbuf_lit(out, " WHERE ");
+    param(NULL, &number, out);
+    tr_outbuf_lit(out, "kt) AS s WHERE ");
     key_equals(&writer->link, layout, "t", 0, out);
     tr_outbuf_lit(out, " AND ");
     (void)snprintf(other, sizeof other, "s.c%u", version);
@@ -319,13 +314,12 @@ static int delete_sql(struct tr_pgs_writer *writer, const struct tr_pgs_layout *
 {
     unsigned number = 0;
     struct tr_pgs_link *link = &writer->link;
-    tr_outbuf_lit(out, "WITH s AS (SELECT * FROM unnest(");
+    tr_outbuf_lit(out, "WITH s AS (SELECT ");
     for (uint16_t i = 0; i < layout->key_count; i++)
         array_param(layout, layout->key_columns[i], &number, out);
-    text_param(&number, out);
-    text_param(&number, out);
-    array_param(layout, (uint16_t)layout->version, &number, out);
-    end_unnest(layout->key_count, "kt, vk, v", out);
+    text_params(&number, out);
+    param(column_of(layout, (uint16_t)layout->version)->array_type, &number, out);
+    tr_outbuf_lit(out, "v");
     tr_outbuf_printf(out, "), g AS (DELETE FROM %s AS t USING s WHERE ", layout->target->quoted);
     key_equals(link, layout, "t", 0, out);
     tr_outbuf_lit(out, " AND ");
@@ -360,16 +354,14 @@ static void move_sql(struct tr_pgs_writer *writer, const struct tr_pgs_layout *l
     struct tr_pgs_link *link = &writer->link;
     unsigned number = 0, version = 0;
     char other[32];
-    tr_outbuf_lit(out, "WITH s AS (SELECT * FROM unnest(");
+    tr_outbuf_lit(out, "WITH s AS (SELECT ");
     for (uint16_t i = 0; i < shape->column_count; i++) {
         version = shape->columns[i] == layout->version ? i : version;
         array_param(layout, shape->columns[i], &number, out);
     }
     for (uint16_t i = 0; i < layout->key_count; i++)
         array_param(layout, layout->key_columns[i], &number, out);
-    text_param(&number, out);
-    text_param(&number, out);
-    end_unnest(number - 2, "kt, vk", out);
+    text_params(&number, out);
     tr_outbuf_printf(out, "), m AS (INSERT INTO %s AS t (", layout->target->quoted);
     name_list(link, layout, whole->columns, whole->column_count, out);
     tr_outbuf_str(out, layout->overriding ? ") OVERRIDING SYSTEM VALUE SELECT " : ") SELECT ");
@@ -456,7 +448,8 @@ static enum tr_status take_array(struct tr_pgs_writer *writer, struct tr_outbuf 
                                  struct tr_error *err)
 {
     tr_outbuf_byte(out, '}');
-    writer->params[at] = tr_outbuf_cstr(out);
+    writer->params.values[at] = tr_outbuf_cstr(out);
+    writer->params.formats[at] = 0;
     return out->failed ? no_memory(err) : TR_OK;
 }
 
@@ -493,16 +486,14 @@ static enum tr_status cell_arrays(struct tr_pgs_writer *writer, const struct tr_
                                   const struct set *set, const uint16_t *columns, uint16_t count,
                                   bool keys, uint32_t at, struct tr_error *err)
 {
+    if (tr_pgs_params_cells(writer, set->count, err) != TR_OK)
+        return TR_FAIL;
     for (uint16_t c = 0; c < count; c++) {
-        struct tr_outbuf *out = &writer->columns[at + c];
-        bool plain = tr_pgs_type_is_plain(layout->table->columns[columns[c]].type);
-        tr_outbuf_clear(out);
         for (uint32_t i = 0; i < set->count; i++) {
             const struct tr_pgs_row *row = row_at(set, i);
-            tr_outbuf_byte(out, i == 0 ? '{' : ',');
-            tr_pgs_array_item(out, keys ? &row->key[c] : &row->cells[columns[c]], plain);
+            writer->cells[i] = keys ? &row->key[c] : &row->cells[columns[c]];
         }
-        if (take_array(writer, out, at + c, err) != TR_OK)
+        if (tr_pgs_params_array(writer, at + c, layout, columns[c], set->count, err) != TR_OK)
             return TR_FAIL;
     }
     return TR_OK;
@@ -535,7 +526,7 @@ enum tr_status tr_pgs_newest_queue(struct tr_pgs_writer *writer, struct tr_pgs_l
     if (status != TR_OK || newest_arrays(writer, layout, &set, arrays, at, err) != TR_OK ||
         statement(writer, layout, shape, kind, &stmt, err) != TR_OK)
         return TR_FAIL;
-    return tr_pgs_pipe_stmt(&writer->link, stmt, writer->params, tag, err);
+    return tr_pgs_pipe_stmt(&writer->link, stmt, &writer->params, tag, err);
 }
 
 /* A changed key whose row did not come in full: the row moves where both keys give way. What is at
@@ -566,7 +557,7 @@ static enum tr_status queue_move(struct tr_pgs_writer *writer, const struct tr_p
     const char *sql = tr_outbuf_cstr(&writer->sql);
     if (writer->sql.failed)
         return no_memory(err);
-    if (tr_pgs_pipe_sql(&writer->link, sql, (int)(columns + keys + 2), writer->params, tag, err) !=
+    if (tr_pgs_pipe_sql(&writer->link, sql, (int)(columns + keys + 2), &writer->params, tag, err) !=
             TR_OK ||
         tr_pgs_newest_queue(writer, layout, shape, TR_PGS_ROW_UPDATE, &to, NULL, 1, tag, err) !=
             TR_OK)
@@ -661,7 +652,8 @@ enum tr_status tr_pgs_deleted_sweep(struct tr_pgs_writer *writer, uint32_t tag,
     const char *text = tr_outbuf_cstr(sql);
     if (sql->failed)
         return no_memory(err);
-    return tr_pgs_pipe_sql(&writer->link, text, 2, params, tag, err);
+    return tr_pgs_pipe_sql(&writer->link, text, 2, &(struct tr_pgs_params){.values = params}, tag,
+                           err);
 }
 
 static void target_literal(struct tr_pgs_writer *writer, const struct tr_table_id *id,

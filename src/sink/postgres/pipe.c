@@ -44,16 +44,21 @@ static enum tr_status remember(struct tr_pgs_link *link, struct tr_pgs_stmt *pre
     return TR_OK;
 }
 
-static size_t params_bytes(int param_count, const char *const *params)
+static size_t params_bytes(int param_count, const struct tr_pgs_params *params)
 {
     size_t bytes = 64;
-    for (int i = 0; i < param_count; i++)
-        bytes += params[i] == NULL ? 4 : strlen(params[i]) + 4;
+    for (int i = 0; i < param_count; i++) {
+        bytes += 4;
+        if (params->values[i] != NULL)
+            bytes += params->formats != NULL && params->formats[i] != 0 ? (size_t)params->lengths[i]
+                                                                        : strlen(params->values[i]);
+    }
     return bytes;
 }
 
 enum tr_status tr_pgs_pipe_stmt(struct tr_pgs_link *link, struct tr_pgs_stmt *stmt,
-                                const char *const *params, uint32_t tag, struct tr_error *err)
+                                const struct tr_pgs_params *params, uint32_t tag,
+                                struct tr_error *err)
 {
     char name[24];
     if (stmt->number == 0)
@@ -66,15 +71,21 @@ enum tr_status tr_pgs_pipe_stmt(struct tr_pgs_link *link, struct tr_pgs_stmt *st
             return TR_FAIL;
         stmt->prepared = true; /* within this pipeline; taken back if it fails */
     }
-    if (PQsendQueryPrepared(link->conn, name, stmt->param_count, params, NULL, NULL, 0) != 1)
+    if (PQsendQueryPrepared(link->conn, name, stmt->param_count, params->values, params->lengths,
+                            params->formats, 0) != 1)
         return tr_pgs_fail(link, NULL, "could not send a statement", err);
     return remember(link, NULL, tag, params_bytes(stmt->param_count, params), err);
 }
 
 enum tr_status tr_pgs_pipe_sql(struct tr_pgs_link *link, const char *sql, int param_count,
-                               const char *const *params, uint32_t tag, struct tr_error *err)
+                               const struct tr_pgs_params *params, uint32_t tag,
+                               struct tr_error *err)
 {
-    if (PQsendQueryParams(link->conn, sql, param_count, NULL, params, NULL, NULL, 0) != 1)
+    static const struct tr_pgs_params none;
+    if (params == NULL)
+        params = &none;
+    if (PQsendQueryParams(link->conn, sql, param_count, NULL, params->values, params->lengths,
+                          params->formats, 0) != 1)
         return tr_pgs_fail(link, NULL, "could not send a statement", err);
     return remember(link, NULL, tag, strlen(sql) + params_bytes(param_count, params), err);
 }

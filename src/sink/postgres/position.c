@@ -73,7 +73,8 @@ static enum tr_status queue_arrays(const struct run *run, struct tr_pgs_stmt *st
             return no_memory(err);
     }
     params[2 + array_count] = last;
-    return tr_pgs_pipe_stmt(&writer->link, stmt, params, tag, err);
+    return tr_pgs_pipe_stmt(&writer->link, stmt, &(struct tr_pgs_params){.values = params}, tag,
+                            err);
 }
 
 static void clear_arrays(struct tr_pgs_writer *writer)
@@ -210,7 +211,8 @@ static enum tr_status queue_prefix(const struct run *run, const char *prefix, st
     const char *text = tr_outbuf_cstr(sql);
     if (sql->failed)
         return no_memory(err);
-    return tr_pgs_pipe_sql(&writer->link, text, 3, params, run->tag, err);
+    return tr_pgs_pipe_sql(&writer->link, text, 3, &(struct tr_pgs_params){.values = params},
+                           run->tag, err);
 }
 
 enum tr_status tr_pgs_marks_queue(struct tr_pgs_writer *writer, uint32_t tag, uint32_t guard_tag,

@@ -533,10 +533,7 @@ void tr_pgs_writer_close(void *self)
     tr_pending_marks_free(&writer->marks);
     tr_mark_guard_free(&writer->guard);
     tr_pgs_groups_free(&writer->groups);
-    for (uint32_t i = 0; i < writer->column_capacity; i++)
-        tr_outbuf_free(&writer->columns[i]);
-    free(writer->columns);
-    free(writer->params);
+    tr_pgs_params_free(writer);
     free(writer->buckets);
     tr_outbuf_free(&writer->sql);
     tr_outbuf_free(&writer->load.out);

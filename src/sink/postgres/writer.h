@@ -83,9 +83,11 @@ struct tr_pgs_writer {
     struct tr_pgs_groups groups;
     struct tr_pgs_bucket *buckets;
     uint32_t bucket_count, bucket_capacity;
-    struct tr_outbuf *columns; /* scratch: one array literal per column */
-    const char **params;
+    struct tr_outbuf *columns; /* scratch: one array per column, … */
+    struct tr_pgs_params params;
     uint32_t column_capacity;
+    const struct tr_cell **cells; /* … and the cells of one of them */
+    uint32_t cell_capacity;
     struct tr_outbuf sql;
 
     struct tr_pgs_load load;
@@ -120,6 +122,19 @@ enum tr_status tr_pgs_apply(struct tr_pgs_writer *writer, size_t count,
                             struct tr_error *err) TR_WARN_UNUSED;
 enum tr_status tr_pgs_truncate(struct tr_pgs_writer *writer, const struct tr_event *events,
                                size_t count, struct tr_error *err) TR_WARN_UNUSED;
+
+/* ---- params.c: parameters of a statement, in the writer's scratch ---- */
+/* Room for `count` parameters. */
+enum tr_status tr_pgs_params_reserve(struct tr_pgs_writer *writer, uint32_t count,
+                                     struct tr_error *err) TR_WARN_UNUSED;
+void tr_pgs_params_free(struct tr_pgs_writer *writer);
+/* Makes room in writer->cells for the cells of one column. */
+enum tr_status tr_pgs_params_cells(struct tr_pgs_writer *writer, uint32_t count,
+                                   struct tr_error *err) TR_WARN_UNUSED;
+/* Parameter `index` is the array of writer->cells[0, count), values of a source column. */
+enum tr_status tr_pgs_params_array(struct tr_pgs_writer *writer, uint32_t index,
+                                   const struct tr_pgs_layout *layout, uint16_t column,
+                                   uint32_t count, struct tr_error *err) TR_WARN_UNUSED;
 
 /* ---- load.c ---- */
 /* One READ event: copied straight in (*merge false), or to be buffered like a change (*merge true).

@@ -257,6 +257,25 @@ static void binary_bytes_and_nul(void **state)
     assert_int_equal(feed.err.seq, seq);
 }
 
+/* A key that ended at its NUL would be another row's. */
+static void key_with_nul(void **state)
+{
+    (void)state;
+    const struct tr_table *t = feed_table(1, "public", "t", "k text k,v int4 n");
+    feed_open(&feed);
+    feed_create(&feed, t);
+    test_sql(server.admin, "INSERT INTO t VALUES ('a', 1)");
+    feed_row(&feed, TR_OP_DELETE, t, "a|!", NULL, TR_EV_BEFORE_KEY_ONLY);
+    struct tr_cell *cells = (struct tr_cell *)feed.batch->events[0].before;
+    cells[0] = (struct tr_cell){.ptr = "a\0b", .len = 3, .state = TR_CELL_TEXT};
+    uint64_t seq = feed.seq;
+    feed_commit(&feed, "lsn", "0/1");
+    assert_int_equal(feed_try_send(&feed), TR_FAIL);
+    assert_int_equal(feed.err.code, TR_E_PGSINK_VALUE);
+    assert_int_equal(feed.err.seq, seq);
+    ROWS("a|1\n", "SELECT * FROM t");
+}
+
 static void enum_becomes_text(void **state)
 {
     (void)state;
@@ -1378,6 +1397,7 @@ int main(void)
         TEST(inserts_that_exist),
         TEST(types_round_trip),
         TEST(binary_bytes_and_nul),
+        TEST(key_with_nul),
         TEST(enum_becomes_text),
         TEST(types_of_the_users_own),
         TEST(wide_table),
