@@ -21,7 +21,6 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "sink/postgres/encode.h"
 #include "sink/postgres/writer.h"
 
 #define DEADLOCK_TRIES_MAX 5
@@ -59,6 +58,7 @@ struct run {
     bool all_ordered;
     uint32_t failed_tag; /* of a failed pipeline; TAG_CONTROL: none known */
     struct tr_pgs_target *copy_failed;
+    bool copy_odd; /* … only because of a value that goes as text */
 };
 
 static enum tr_status no_memory(struct tr_error *err)
@@ -462,28 +462,9 @@ static enum tr_status copy_bucket(struct run *run, const struct tr_pgs_bucket *b
 {
     struct tr_pgs_writer *writer = run->writer;
     const struct tr_pgs_group *group = &writer->groups.items[bucket->group];
-    struct tr_pgs_shape *shape = bucket_shape(writer, bucket);
-    struct tr_outbuf *out = &writer->sql;
-    const char *sql = tr_pgs_copy_sql(&writer->link, group->layout, shape, false);
-    uint64_t line;
-    if (sql == NULL)
-        return no_memory(err);
     run->copy_failed = group->layout->target;
-    if (tr_pgs_copy_begin(&writer->link, sql, err) != TR_OK)
-        return TR_FAIL;
-    tr_outbuf_clear(out);
-    for (uint32_t i = 0; i < bucket->count; i++) {
-        tr_pgs_copy_line(out, group->rows[group->order[bucket->first + i].row].cells,
-                         shape->columns, shape->column_count);
-        if (out->len < COPY_PIECE_BYTES && i + 1 < bucket->count)
-            continue;
-        if (out->failed)
-            return no_memory(err);
-        if (tr_pgs_copy_data(&writer->link, out->data, out->len, err) != TR_OK)
-            return TR_FAIL;
-        tr_outbuf_clear(out);
-    }
-    if (tr_pgs_copy_end(&writer->link, NULL, &line, err) != TR_OK)
+    if (tr_pgs_copy_rows(writer, group->layout, bucket_shape(writer, bucket), group->rows,
+                         group->order + bucket->first, bucket->count, &run->copy_odd, err) != TR_OK)
         return TR_FAIL;
     run->copy_failed = NULL;
     return TR_OK;
@@ -547,6 +528,7 @@ static enum tr_status try_once(struct run *run, struct tr_error *err)
     struct tr_pgs_writer *writer = run->writer;
     run->failed_tag = TAG_CONTROL;
     run->copy_failed = NULL;
+    run->copy_odd = false;
     if (tr_pgs_coalesce(&writer->groups, &writer->link, &writer->changes, run->count,
                         run->all_ordered, err) != TR_OK ||
         make_buckets(writer, err) != TR_OK || run_pipeline(run, err) != TR_OK)
@@ -584,6 +566,10 @@ static enum tr_status choose_next(struct run *run, unsigned *deadlocks, struct t
         tr_clock_sleep_ms(DEADLOCK_WAIT_MS << *deadlocks);
         return TR_OK;
     }
+    if (run->copy_odd) {
+        run->copy_failed->text_applies = PENALTY_APPLIES;
+        return TR_OK;
+    }
     if (!row_was_refused(err))
         return TR_FAIL;
     if (err->code == TR_E_PGSINK_UNIQUE && run->copy_failed != NULL &&
@@ -610,6 +596,8 @@ static void pay_penalties(struct tr_pgs_writer *writer)
         struct tr_pgs_target *target = writer->groups.items[i].layout->target;
         if (target->no_copy_applies > 0)
             target->no_copy_applies--;
+        if (target->text_applies > 0)
+            target->text_applies--;
         if (target->ordered_applies > 0)
             target->ordered_applies--;
     }

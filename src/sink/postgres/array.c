@@ -1,5 +1,6 @@
-/* Array parameters in binary form: the target's backend then neither takes a literal apart nor runs
- * the input function of each element, which was a sixth of its work in a stream of changes.
+/* Values in binary form, for array parameters and for COPY: the target's backend then neither takes
+ * a literal apart nor runs the input function of each element, which was a sixth of its work in a
+ * stream of changes.
  *
  *   array:    int32 dimensions, int32 has NULLs, int32 element type; int32 length, int32 lower
  * bound; elements element:  int32 bytes, or -1 for NULL; then the bytes that the type's receive
@@ -13,7 +14,7 @@
  * go one by one. What a receive function checks itself (encoding, JSON syntax) it checks as the
  * input function does and with the same SQLSTATE.
  *
- * Not here: numeric, interval, and name, whose receive function refuses what its input function
+ * Not here: interval, timetz, and name, whose receive function refuses what its input function
  * cuts; types that were made by users, whose oids and binary forms are the server's own. */
 #include "sink/postgres/array.h"
 
@@ -27,6 +28,7 @@
 #define US_PER_SECOND INT64_C(1000000)
 #define US_PER_DAY (86400 * US_PER_SECOND)
 #define FLOAT_TEXT_MAX 63
+#define NUMERIC_TEXT_MAX 200 /* far within the type's own limits */
 #define HEAD_BYTES 20
 
 static void put_u32(char *at, uint32_t value)
@@ -163,6 +165,66 @@ static bool put_float8(struct tr_outbuf *out, const struct tr_cell *cell)
         uint64_t bits;
     } value = {.number = strtod(text, &end)};
     return errno == 0 && end == text + cell->len && put_value(out, value.bits, 8);
+}
+
+/* The decimal digit that stands `place` digits before (place > 0: 1 is the ones) or behind (place
+ * <= 0: 0 is the tenths) the point of whole.fraction; 0 where there is none. */
+static unsigned digit_at(const char *point, int whole, int fraction, int place)
+{
+    if (place > 0)
+        return place > whole ? 0 : (unsigned)(point[-place] - '0');
+    return -place >= fraction ? 0 : (unsigned)(point[1 - place] - '0');
+}
+
+/* int16 count of digits of base 10000, int16 weight of the first, sign, int16 decimal digits behind
+ * the point that are shown; the digits, aligned at the point, without zeros at either end. */
+static bool put_numeric_digits(struct tr_outbuf *out, const char *point, int whole, int fraction,
+                               bool negative)
+{
+    uint16_t digits[NUMERIC_TEXT_MAX / 4 + 2];
+    int count = 0, used = 0, weight = (whole + 3) / 4 - 1;
+    for (int place = (weight + 1) * 4; place > -fraction; place -= 4) {
+        unsigned digit = 0;
+        for (int i = 0; i < 4; i++)
+            digit = digit * 10 + digit_at(point, whole, fraction, place - i);
+        if (count == 0 && digit == 0) {
+            weight--;
+            continue;
+        }
+        digits[count++] = (uint16_t)digit;
+        used = digit != 0 ? count : used;
+    }
+    char *at = put_room(out, 8 + 2 * (uint32_t)used);
+    if (at == NULL)
+        return true;
+    put_u32(at, (uint32_t)used << 16 | (used == 0 ? 0 : (uint16_t)weight));
+    put_u32(at + 4, (negative && used > 0 ? UINT32_C(0x40000000) : 0) | (uint32_t)fraction);
+    for (int i = 0; i < used; i++) {
+        at[8 + 2 * i] = (char)(unsigned char)(digits[i] >> 8);
+        at[9 + 2 * i] = (char)(unsigned char)(digits[i] & 255);
+    }
+    return true;
+}
+
+static bool put_numeric(struct tr_outbuf *out, const struct tr_cell *cell)
+{
+    bool negative = cell->len > 0 && *cell->ptr == '-';
+    const char *text = cell->ptr + negative, *point = NULL;
+    int len = (int)cell->len - negative;
+    if (cell->len > NUMERIC_TEXT_MAX || len == 0)
+        return false;
+    for (int i = 0; i < len; i++) {
+        if (text[i] == '.' && point == NULL)
+            point = text + i;
+        else if (text[i] < '0' || text[i] > '9')
+            return false;
+    }
+    if (point == NULL)
+        return put_numeric_digits(out, text + len, len, 0, negative);
+    int whole = (int)(point - text);
+    if (whole == 0 || whole == len - 1)
+        return false;
+    return put_numeric_digits(out, point, whole, len - whole - 1, negative);
 }
 
 /* ---- texts and bytes ---- */
@@ -338,6 +400,8 @@ tr_pgs_value_fn tr_pgs_value_of(uint32_t type)
         return put_timestamp;
     case 1184:
         return put_timestamptz;
+    case 1700:
+        return put_numeric;
     case 2950:
         return put_uuid;
     case 3802:

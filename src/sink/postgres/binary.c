@@ -119,43 +119,50 @@ enum tr_status tr_pgs_fail_changed(const struct tr_pgs_target *target, struct tr
     return tr_hint(err, "%s", tr_error_info(err->code)->remedy);
 }
 
-/* The table of the name as it is now: it may also be another one than was described. */
-static enum tr_status check_types(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
-                                  struct tr_error *err)
+/* The columns and their types of the table of the name as it is now: it may also be another one
+ * than was described. */
+static enum tr_status read_types(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                 PGresult **result, struct tr_error *err)
 {
     static const char sql[] =
         "SELECT a.attname, a.atttypid FROM pg_catalog.pg_attribute a"
         " WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped"
         " AND a.attgenerated = ''";
-    const struct tr_table *table = layout->table;
     const char *params[] = {layout->target->quoted};
+    return tr_pgs_query(link, sql, 1, params, "could not read the target's columns", result, err);
+}
+
+static uint32_t type_in(const PGresult *result, const char *column) /* 0: there is no such column */
+{
+    int count = PQntuples(result), row = 0;
+    while (row < count && strcmp(PQgetvalue(result, row, 0), column) != 0)
+        row++;
+    return row == count ? 0 : (uint32_t)strtoul(PQgetvalue(result, row, 1), NULL, 10);
+}
+
+static enum tr_status check_types(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                  struct tr_error *err)
+{
+    const struct tr_table *table = layout->table;
     PGresult *result;
-    if (tr_pgs_query(link, sql, 1, params, "could not read the target's columns", &result, err) !=
-        TR_OK)
+    if (read_types(link, layout, &result, err) != TR_OK)
         return TR_FAIL;
-    int count = PQntuples(result);
     enum tr_status status = TR_OK;
     for (uint16_t i = 0; i < table->column_count && status == TR_OK; i++) {
-        int row = 0;
-        while (row < count && strcmp(PQgetvalue(result, row, 0), table->columns[i].name) != 0)
-            row++;
         uint32_t form = form_of(table->columns[i].source_type_id);
-        if (row == count || form == 0 ||
-            form_of((uint32_t)strtoul(PQgetvalue(result, row, 1), NULL, 10)) != form)
+        if (form == 0 || form_of(type_in(result, table->columns[i].name)) != form)
             status = tr_pgs_fail_changed(layout->target, err);
     }
     PQclear(result);
     return status;
 }
 
-enum tr_status tr_pgs_binary_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
-                                  struct tr_error *err)
+/* The lock that COPY takes, until the end of the transaction. */
+static enum tr_status lock(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                           struct tr_error *err)
 {
     struct tr_outbuf sql = {0};
     enum tr_status status = TR_FAIL;
-    if (layout->dropped_columns)
-        return tr_pgs_fail_changed(layout->target, err);
-    /* the lock that COPY takes, until the end of the transaction */
     tr_outbuf_printf(&sql, "LOCK TABLE ONLY %s IN ROW EXCLUSIVE MODE", layout->target->quoted);
     if (sql.failed)
         (void)tr_fail(err, TR_E_OUT_OF_MEMORY, "no memory to load rows");
@@ -163,5 +170,30 @@ enum tr_status tr_pgs_binary_hold(struct tr_pgs_link *link, const struct tr_pgs_
         status =
             tr_pgs_exec(link, tr_outbuf_cstr(&sql), "could not lock the target table", NULL, err);
     tr_outbuf_free(&sql);
-    return status == TR_OK ? check_types(link, layout, err) : TR_FAIL;
+    return status;
+}
+
+enum tr_status tr_pgs_binary_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                  struct tr_error *err)
+{
+    if (layout->dropped_columns)
+        return tr_pgs_fail_changed(layout->target, err);
+    return lock(link, layout, err) == TR_OK ? check_types(link, layout, err) : TR_FAIL;
+}
+
+enum tr_status tr_pgs_types_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                 bool *same, struct tr_error *err)
+{
+    PGresult *result;
+    if (lock(link, layout, err) != TR_OK || read_types(link, layout, &result, err) != TR_OK)
+        return TR_FAIL;
+    *same = true;
+    for (uint16_t i = 0; i < layout->column_count; i++) {
+        int32_t column = layout->target_column[i];
+        if (column >= 0 && type_in(result, layout->target->columns[column].name) !=
+                               layout->target->columns[column].type_oid)
+            *same = false;
+    }
+    PQclear(result);
+    return TR_OK;
 }

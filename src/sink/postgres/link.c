@@ -481,6 +481,19 @@ enum tr_status tr_pgs_copy_data(struct tr_pgs_link *link, const char *data, size
     return TR_OK;
 }
 
+enum tr_status tr_pgs_copy_give_up(struct tr_pgs_link *link, struct tr_error *err)
+{
+    PGresult *result;
+    if (PQputCopyEnd(link->conn, "the rows come in another form") < 0)
+        return tr_pgs_fail(link, NULL, "could not end COPY", err);
+    do {
+        if (tr_pgs_next_result(link, &result, err) != TR_OK)
+            return TR_FAIL;
+        PQclear(result);
+    } while (result != NULL);
+    return tr_fail(err, TR_E_PGSINK_TRANSIENT, "a COPY was given up");
+}
+
 /* The context of a COPY error is "COPY table, line N…" in the server's language: the first number
  * behind the first comma. Table names with commas and digits are told apart by the last such place.
  */

@@ -77,6 +77,8 @@ enum tr_status tr_pgs_copy_data(struct tr_pgs_link *link, const char *data, size
 /* *line: the input line that the server's error names, 0 when none. */
 enum tr_status tr_pgs_copy_end(struct tr_pgs_link *link, long *rows, uint64_t *line,
                                struct tr_error *err) TR_WARN_UNUSED;
+/* Ends a COPY … FROM STDIN that the server shall fail: always TR_FAIL, the transaction is lost. */
+enum tr_status tr_pgs_copy_give_up(struct tr_pgs_link *link, struct tr_error *err);
 /* Next row of a COPY … TO STDOUT; *data is to be freed with PQfreemem. TR_END after the last. */
 enum tr_status tr_pgs_copy_read(struct tr_pgs_link *link, char **data, int *len,
                                 struct tr_error *err);

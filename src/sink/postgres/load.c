@@ -20,13 +20,6 @@
 #define PIECE_BYTES (128u << 10)
 #define RUN_DIRECT_BYTES (32u << 10) /* a longer run of raw lines is not copied together first */
 
-/* What stands before and behind the tuples of a binary COPY: signature, no flags, no extension; and
- * a count of fields of -1 (manual page of COPY, "Binary Format"). */
-static const char binary_header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0";
-static const char binary_trailer[] = "\377\377";
-_Static_assert(sizeof binary_header - 1 == 19 && sizeof binary_trailer - 1 == 2,
-               "as COPY has them");
-
 static enum tr_status send_out(struct tr_pgs_writer *writer, struct tr_error *err)
 {
     struct tr_pgs_load *load = &writer->load;
@@ -78,7 +71,7 @@ enum tr_status tr_pgs_load_end(struct tr_pgs_writer *writer, struct tr_error *er
     if (send_run(writer, err) != TR_OK)
         return TR_FAIL;
     if (load->binary)
-        tr_outbuf_bytes(&load->out, binary_trailer, sizeof binary_trailer - 1);
+        tr_outbuf_lit(&load->out, TR_PGS_COPY_TRAILER);
     if (load->out.len > 0 && send_out(writer, err) != TR_OK)
         return TR_FAIL;
     if (tr_pgs_copy_end(&writer->link, NULL, &line, err) == TR_OK)
@@ -119,7 +112,7 @@ static enum tr_status start(struct tr_pgs_writer *writer, struct tr_pgs_layout *
     load->run = (struct tr_slice){0};
     tr_outbuf_clear(&load->out);
     if (binary)
-        tr_outbuf_bytes(&load->out, binary_header, sizeof binary_header - 1);
+        tr_outbuf_bytes(&load->out, TR_PGS_COPY_HEADER, TR_PGS_COPY_HEADER_BYTES);
     return TR_OK;
 }
 

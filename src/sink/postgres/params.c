@@ -38,7 +38,10 @@ enum tr_status tr_pgs_params_reserve(struct tr_pgs_writer *writer, uint32_t coun
     int *formats = realloc(params->formats, count * sizeof *formats);
     if (formats != NULL)
         params->formats = formats;
-    if (values == NULL || lengths == NULL || formats == NULL)
+    tr_pgs_value_fn *value_fns = realloc(writer->value_fns, count * sizeof *value_fns);
+    if (value_fns != NULL)
+        writer->value_fns = value_fns;
+    if (values == NULL || lengths == NULL || formats == NULL || value_fns == NULL)
         return no_memory(err);
     writer->column_capacity = count;
     return TR_OK;
@@ -52,6 +55,7 @@ void tr_pgs_params_free(struct tr_pgs_writer *writer)
     free(writer->params.values);
     free(writer->params.lengths);
     free(writer->params.formats);
+    free(writer->value_fns);
     free(writer->cells);
 }
 

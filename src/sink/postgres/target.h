@@ -57,6 +57,7 @@ struct tr_pgs_target {
     enum tr_pgs_load_mode load;
     uint64_t load_source_id;
     unsigned no_copy_applies; /* a COPY met existing keys: use ON CONFLICT for that many applies */
+    unsigned text_applies;    /* a binary COPY met a value for text: use text for that many applies */
     unsigned ordered_applies; /* a set-wise apply failed: go row by row for that many applies */
     const void *apply_layout; /* the layout that the apply under way has seen */
     uint64_t apply_number;
@@ -157,6 +158,10 @@ bool tr_pgs_binary_fits(const struct tr_pgs_target *target, const struct tr_bina
  * compares them once more. PGSINK_TARGET_CHANGED when they are others by now. */
 enum tr_status tr_pgs_binary_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
                                   struct tr_error *err) TR_WARN_UNUSED;
+/* The same lock before a COPY of our own tuples; *same: the columns' types are what they were when the
+ * target was described. */
+enum tr_status tr_pgs_types_hold(struct tr_pgs_link *link, const struct tr_pgs_layout *layout,
+                                 bool *same, struct tr_error *err) TR_WARN_UNUSED;
 /* A tuple came for a target that cannot take it any more. */
 enum tr_status tr_pgs_fail_changed(const struct tr_pgs_target *target, struct tr_error *err);
 

@@ -4,6 +4,7 @@
 #define TR_SINK_POSTGRES_WRITER_H
 
 #include "event/pending_marks.h"
+#include "sink/postgres/array.h"
 #include "sink/postgres/changes.h"
 #include "sink/postgres/postgres.h"
 
@@ -85,6 +86,7 @@ struct tr_pgs_writer {
     uint32_t bucket_count, bucket_capacity;
     struct tr_outbuf *columns; /* scratch: one array per column, … */
     struct tr_pgs_params params;
+    tr_pgs_value_fn *value_fns; /* of a COPY's columns */
     uint32_t column_capacity;
     const struct tr_cell **cells; /* … and the cells of one of them */
     uint32_t cell_capacity;
@@ -136,7 +138,21 @@ enum tr_status tr_pgs_params_array(struct tr_pgs_writer *writer, uint32_t index,
                                    const struct tr_pgs_layout *layout, uint16_t column,
                                    uint32_t count, struct tr_error *err) TR_WARN_UNUSED;
 
+/* ---- copy.c ---- */
+/* Copies rows[order[i].row], i < count, into the table. When it fails with *odd, the same rows would go
+ * as text. */
+enum tr_status tr_pgs_copy_rows(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,
+                                struct tr_pgs_shape *shape, const struct tr_pgs_row *rows,
+                                const struct tr_pgs_order *order, uint32_t count, bool *odd,
+                                struct tr_error *err) TR_WARN_UNUSED;
+
 /* ---- load.c ---- */
+/* What stands before and behind the tuples of a binary COPY: signature, no flags, no extension; and
+ * a count of fields of -1 (the manual's page on COPY, "Binary Format"). */
+#define TR_PGS_COPY_HEADER "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0"
+#define TR_PGS_COPY_HEADER_BYTES (sizeof TR_PGS_COPY_HEADER - 1)
+#define TR_PGS_COPY_TRAILER "\377\377"
+_Static_assert(TR_PGS_COPY_HEADER_BYTES == 19, "as COPY has it");
 /* One READ event: copied straight in (*merge false), or to be buffered like a change (*merge true).
  */
 enum tr_status tr_pgs_load_row(struct tr_pgs_writer *writer, struct tr_pgs_layout *layout,

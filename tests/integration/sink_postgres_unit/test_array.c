@@ -20,6 +20,7 @@
 
 #define RANDOM_VALUES 3000
 #define CELLS_MAX 4096
+#define COPIED_ROWS 2500
 
 static struct test_server server;
 static struct feed feed;
@@ -128,6 +129,10 @@ static void awkward_values(void **state)
          1184,
          {"0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00", "2024-03-31 01:30:00.12+00",
           "1900-02-28 00:00:00+00"}},
+        {"numeric",
+         1700,
+         {"0", "-0", "0.000", "-0.0", "1", "-1", "9999", "10000", "10001", "99999999", "100000000",
+          "0.1", "0.0001", "0.00001", "-0.00010", "0001.10", "12345678901234567890.0987654321"}},
         {"uuid",
          2950,
          {"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"}},
@@ -171,6 +176,9 @@ static void random_values(void **state)
         {"timestamp", 1114, "timestamp '0001-01-01' + random() * 3652058 * interval '1 day'"},
         {"timestamptz", 1184, "timestamptz '0001-01-01' + random() * 3652058 * interval '1 day'"},
         {"uuid", 2950, "md5(random()::text)::uuid"},
+        {"numeric", 1700,
+         "(sign(random() - 0.5) * random() * 10 ^ (random() * 40 - 15))::numeric(45, 12)"},
+        {"numeric", 1700, "round(random()::numeric * 1000000, (random() * 9)::int)"},
         {"bytea", 17, "decode(left(md5(random()::text), (random() * 16)::int * 2), 'hex')"},
         {"text", 25, "repeat(chr((random() * 55000)::int + 1), (random() * 9)::int) || '\"\\,'"},
         {"jsonb", 3802, "json_build_object(random(), chr((random() * 55000)::int + 1))"},
@@ -298,6 +306,71 @@ static void rows_equal_literals(void **state)
     assert_string_equal(differing(), expected);
 }
 
+/* Enough new rows for COPY, as tuples; with one value for text behind the first piece; with it in
+ * the first; and again after that. */
+static void copied_rows_equal_literals(void **state)
+{
+    (void)state;
+    const struct tr_table *table = feed_table(1, "public", "got",
+                                              "id int4 k,n numeric(10;2) n,t text n,vc varchar(5) "
+                                              "n,bp bpchar(5) n,tz timestamptz n,j jsonb n");
+    static const char columns[] = "id int4 PRIMARY KEY, n numeric(8,1), t text, vc varchar(5),"
+                                  " bp bpchar(5), tz timestamptz, j jsonb";
+    static const int odd[] = {-1, COPIED_ROWS - 1, 0, -1};
+    int id = 0;
+    test_sql(server.admin, "CREATE TABLE got (%s); CREATE TABLE want (%s)", columns, columns);
+    for (size_t round = 0; round < sizeof odd / sizeof *odd; round++) {
+        for (int i = 0; i < COPIED_ROWS; i++) {
+            const char *when = i == odd[round] ? "infinity" : "2024-02-29 10:11:12.5+00";
+            char row[256];
+            snprintf(row, sizeof row, "%d.%02d|a\tb\\\"%060d|%s|ab|%s|{\"a\": [%d]}", i - 900,
+                     i % 100, i, i % 7 == 0 ? "\\N" : "vwxyz", when, i);
+            send_row(table, TR_OP_CREATE, ++id, row);
+            if (feed.batch->event_count + 2 >= TR_BATCH_EVENTS_MAX)
+                feed_send(&feed);
+        }
+        test_sql(
+            server.admin,
+            "INSERT INTO want SELECT %d + i, (i - 900)::text::numeric + sign(i - 900.5) * (i %% "
+            "100)"
+            " / 100.0, E'a\\tb\\\\\"' || lpad(i::text, 60, '0'), CASE WHEN i %% 7 > 0 THEN 'vwxyz'"
+            " END, 'ab', CASE i WHEN %d THEN 'infinity' ELSE '2024-02-29 10:11:12.5+00'"
+            " END::timestamptz, json_build_object('a', ARRAY[i])::jsonb"
+            " FROM generate_series(0, %d) i",
+            id - COPIED_ROWS + 1, odd[round], COPIED_ROWS - 1);
+        feed_commit(&feed, "lsn", "0/1");
+        feed_flush(&feed);
+    }
+    char expected[32];
+    snprintf(expected, sizeof expected, "%d|0\n", id);
+    assert_string_equal(differing(), expected);
+}
+
+/* A type that changed behind the sink's back: no tuple is read as what it is not. */
+static void copy_into_another_type(void **state)
+{
+    (void)state;
+    const struct tr_table *table = feed_table(1, "public", "got", "id int4 k,v int8 n");
+    test_sql(server.admin, "CREATE TABLE got (id int4 PRIMARY KEY, v int8)");
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < COPIED_ROWS; i++) {
+            char row[32];
+            snprintf(row, sizeof row, "%d", i);
+            send_row(table, TR_OP_CREATE, round * COPIED_ROWS + i, row);
+            if (feed.batch->event_count + 2 >= TR_BATCH_EVENTS_MAX)
+                feed_send(&feed);
+        }
+        feed_commit(&feed, "lsn", "0/1");
+        if (round == 1) /* eight bytes too */
+            test_sql(server.admin, "ALTER TABLE got ALTER v TYPE float8");
+        feed_flush(&feed);
+    }
+    char expected[64];
+    snprintf(expected, sizeof expected, "%d|%d\n", 2 * COPIED_ROWS,
+             COPIED_ROWS * (COPIED_ROWS - 1));
+    assert_string_equal(test_rows(server.admin, "SELECT count(*), sum(v) FROM got"), expected);
+}
+
 /* The server refuses the same values as ever, and the error names the event. */
 static void refused_values(void **state)
 {
@@ -344,10 +417,9 @@ int main(void)
     }
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(awkward_values),
-        TEST(random_values),
-        TEST(rows_equal_literals),
-        TEST(refused_values),
+        TEST(awkward_values),         TEST(random_values),
+        TEST(rows_equal_literals),    TEST(copied_rows_equal_literals),
+        TEST(copy_into_another_type), TEST(refused_values),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     test_server_stop(&server);
