@@ -63,13 +63,24 @@ static unsigned reads_after_backlog(struct tr_pg_pace *pace)
     return reads;
 }
 
+static int open_pair(void **state)
+{
+    static int fds[2];
+    *state = fds;
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, fds);
+}
+
+static int close_pair(void **state)
+{
+    const int *fds = *state;
+    return close(fds[0]) | close(fds[1]);
+}
+
 static void a_look_takes_what_lay_there(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     static char bytes[100 << 10];
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), 1);
     assert_int_equal(write(fds[1], bytes, 20 << 10), 20 << 10);
@@ -78,8 +89,6 @@ static void a_look_takes_what_lay_there(void **state)
     assert_int_equal(reads_after_backlog(&pace), 3); /* the rest stays in the socket */
     tr_pg_pace_init(&pace, fds[0], true, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), MANY); /* TLS: nothing may stay in the library */
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* Takes READ bytes and gives `more` back in their place; the pause that follows from it. */
@@ -96,11 +105,9 @@ static int64_t pause_after(struct tr_pg_pace *pace, const int fds[2], size_t tak
 
 static void a_closed_window_is_noticed(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     static char bytes[100 << 10];
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(write(fds[1], bytes, sizeof bytes), sizeof bytes);
     (void)reads_after_backlog(&pace);
@@ -110,8 +117,6 @@ static void a_closed_window_is_noticed(void **state)
     /* what was taken is there again at once */
     pause_us = pace.pause_us;
     assert_true(pause_after(&pace, fds, 48 << 10, 48 << 10) < pause_us);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* Whether a look is cut to what lay in the (empty) socket, as it is while there is a backlog. */
@@ -124,10 +129,8 @@ static bool paced(struct tr_pg_pace *pace, bool readable, int64_t waited_us)
 /* A moment without anything does not end a backlog; a long one, or several, do. */
 static void a_backlog_ends_when_nothing_comes(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), 1);
     assert_true(paced(&pace, true, 1000));
@@ -141,17 +144,13 @@ static void a_backlog_ends_when_nothing_comes(void **state)
     assert_int_equal(reads_after_backlog(&pace), 1);
     assert_false(paced(&pace, false, 30000)); /* a timeout */
     assert_false(paced(&pace, true, QUICK_US));
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* Looks that find nothing, between batches, are not the end of a backlog, nor of its beginning. */
 static void a_look_without_waiting_changes_nothing(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     for (int i = 0; i < 7; i++) {
         assert_false(paced(&pace, true, QUICK_US));
@@ -160,12 +159,11 @@ static void a_look_without_waiting_changes_nothing(void **state)
     assert_true(paced(&pace, true, QUICK_US));
     assert_false(paced(&pace, false, 0));
     assert_true(paced(&pace, true, 1000));
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
-static void tcp_pair(int fds[2])
+static int open_tcp_pair(void **state)
 {
+    static int fds[2];
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -177,7 +175,8 @@ static void tcp_pair(int fds[2])
     fds[0] = accept(listener, NULL, NULL);
     assert_true(fds[0] >= 0);
     assert_int_equal(setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
-    (void)close(listener);
+    *state = fds;
+    return close(listener);
 }
 
 /* Each a packet, for the other side takes it before the next one is sent. */
@@ -193,10 +192,8 @@ static void send_packets(const int fds[2], unsigned count, size_t packet_bytes)
 /* After many small packets come looks without a pause, and then pauses again. */
 static void small_packets_are_answered_by_eager_looks(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     struct tr_pg_pace pace;
-    tcp_pair(fds);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), 1);
     for (int i = 0; i < 4; i++) {
@@ -214,57 +211,50 @@ static void small_packets_are_answered_by_eager_looks(void **state)
         assert_true(paced(&pace, true, QUICK_US));
     }
     assert_false(paced(&pace, true, QUICK_US));
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* With very much in the socket a look takes more of it. */
 static void a_full_socket_is_read_in_larger_looks(void **state)
 {
-    (void)state;
-    int fds[2], bytes_max = 1 << 20;
+    const int *fds = *state;
+    int bytes_max = 1 << 20;
     static char bytes[280 << 10];
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     assert_int_equal(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &bytes_max, sizeof bytes_max), 0);
     assert_int_equal(send(fds[1], bytes, sizeof bytes, MSG_DONTWAIT), sizeof bytes);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     assert_int_equal(reads_after_backlog(&pace), 8);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* Without a backlog, and with gather.time.us 0, nothing pauses: no look is cut to what lay there.
  */
 static void a_lone_transaction_is_not_paced(void **state)
 {
-    (void)state;
-    int fds[2];
+    const int *fds = *state;
     struct tr_pg_pace pace;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     tr_pg_pace_init(&pace, fds[0], false, MAX_US);
     for (int i = 0; i < MANY; i++)
         tr_pg_pace_waited(&pace, i % 4 != 0, i % 2 == 0 ? QUICK_US : 1000);
     assert_true(tr_pg_pace_read_on(&pace));
     tr_pg_pace_init(&pace, fds[0], false, 0);
     assert_int_not_equal(reads_after_backlog(&pace), 1);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 int main(void)
 {
+#define PAIR(name) cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
+#define TCP_PAIR(name) cmocka_unit_test_setup_teardown(name, open_tcp_pair, close_pair)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_is_behind_pauses_less),
-        cmocka_unit_test(a_closed_window_is_noticed),
+        PAIR(a_closed_window_is_noticed),
         cmocka_unit_test(a_busy_walsender_is_given_time),
         cmocka_unit_test(a_light_flow_is_read_soon),
-        cmocka_unit_test(a_look_takes_what_lay_there),
-        cmocka_unit_test(a_backlog_ends_when_nothing_comes),
-        cmocka_unit_test(a_look_without_waiting_changes_nothing),
-        cmocka_unit_test(a_full_socket_is_read_in_larger_looks),
-        cmocka_unit_test(small_packets_are_answered_by_eager_looks),
-        cmocka_unit_test(a_lone_transaction_is_not_paced),
+        PAIR(a_look_takes_what_lay_there),
+        PAIR(a_backlog_ends_when_nothing_comes),
+        PAIR(a_look_without_waiting_changes_nothing),
+        PAIR(a_full_socket_is_read_in_larger_looks),
+        TCP_PAIR(small_packets_are_answered_by_eager_looks),
+        PAIR(a_lone_transaction_is_not_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

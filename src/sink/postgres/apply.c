@@ -15,7 +15,6 @@
  * Updates of rows that are not there: with the whole row known it is inserted (a pipeline that
  * started at the latest position); else it is counted and logged once for each table. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -27,7 +26,7 @@
 #define DEADLOCK_WAIT_MS 20
 #define PIPE_COMMANDS_MAX 256u /* row statements between two syncs */
 #define COPY_ROWS_MIN 128u     /* a smaller set of inserts is a statement of the pipeline */
-#define COPY_PIECE_BYTES (128u << 10)
+#define RUN_BYTES_MAX (128u << 10)
 #define RUN_ROWS_MIN 4u     /* neighbouring row inserts of an ordered table become one set */
 #define PENALTY_APPLIES 64u /* how long a table keeps the slower way after a failed faster one */
 #define NEWEST_ARRAYS 4u    /* parameters of newest.c beside the columns */
@@ -334,7 +333,7 @@ static size_t insert_run(const struct tr_pgs_writer *writer, size_t from, size_t
         return 1;
     while (end < count && writer->changes.items[end].op == TR_OP_CREATE &&
            writer->changes.items[end].layout == first->layout &&
-           writer->changes.items[end].bytes < COPY_PIECE_BYTES)
+           writer->changes.items[end].bytes < RUN_BYTES_MAX)
         end++;
     return end - from;
 }
