@@ -95,6 +95,21 @@ def _reader(lab, backlog, slot, argv, **kwargs):
         backlog.drop_slot(slot)
 
 
+def by_function(lab, backlog):
+    """The whole backlog by one call of the function that tailrace catches up by, in psql: the server
+    gathers it all before it sends the first row."""
+    slot = backlog.slot()
+    text = "copy (select data from pg_logical_slot_peek_binary_changes('%s', null, null, " \
+        "'proto_version', '1', 'publication_names', '%s')) to stdout (format binary)" \
+        % (slot, backlog.publication)
+    try:
+        load, before, began = os.getloadavg()[0], lab.cpu(), time.monotonic()
+        return _finish(lab, [_psql(lab.source, backlog.db.name, text, stdout=subprocess.DEVNULL)],
+                       began, before, load)
+    finally:
+        backlog.drop_slot(slot)
+
+
 def subscription(lab, backlog):
     """Native logical replication into a table that holds the rows. Its CPU is the target server's."""
     slot, target = backlog.slot(), lab.full_target()

@@ -96,6 +96,8 @@ def stream_null(lab, backlog, variant):
     repeat(lab, "floor", "gulping reader", backlog.count, lambda: floors.gulp(lab, backlog), variant)
     repeat(lab, "floor-2", "pg_recvlogical", backlog.count,
            lambda: floors.recvlogical(lab, backlog), variant)
+    repeat(lab, "floor-3", "the log by a function, psql", backlog.count,
+           lambda: floors.by_function(lab, backlog), variant)
     repeat(lab, "tailrace", "tailrace", backlog.count, lambda: with_target(
         lambda: NullTarget(lab, backlog), lambda target: tailrace.stream(lab, backlog, target)),
         variant)

@@ -177,7 +177,7 @@ class Record:
               % ("", "count", "s", "per s", "CPU s", "source s", "target s", "broker s", "peak MB"))
 
     def add(self, entrant, label, count, seconds, variant="", load=None, **more):
-        """entrant: floor, floor-2, peer, peer-shipped, tailrace, … cpu: of the entrant's own processes."""
+        """entrant: floor, floor-2, floor-3, peer, peer-shipped, tailrace, … cpu: of the entrant's own processes."""
         result = {"item": self.item, "variant": variant, "entrant": entrant, "label": label,
                   "count": count, "seconds": seconds, "load": load}
         result.update((key, value) for key, value in more.items() if value is not None)

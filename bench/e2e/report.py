@@ -207,10 +207,11 @@ def rate_table(f):
             continue
         shown = with_range(f, item, "floor", variant)
         label = f.label(item, "floor", variant)
-        second = f.rate(item, "floor-2", variant)
         floor = "%s: %s" % (label, shown) if label else "–"
-        if second:
-            floor += "; %s: %s" % (f.label(item, "floor-2", variant), thousands(second))
+        for other in ("floor-2", "floor-3"):
+            rate = f.rate(item, other, variant)
+            if rate:
+                floor += "; %s: %s" % (f.label(item, other, variant), thousands(rate))
         peer = with_range(f, item, "peer", variant)
         shipped = f.rate(item, "peer-shipped", variant)
         if shipped:

@@ -140,17 +140,16 @@ class Job:
 
 
 class SlotWatch:
-    """When a slot is in use: the consumer is connected."""
+    """When a slot is in use, or the copy of it that tailrace catches up by: the consumer reads."""
 
     def __init__(self, server, slot):
         self.conn = server.connect()
         self.cursor, self.slot = self.conn.cursor(), slot
 
     def active(self):
-        self.cursor.execute("select active from pg_replication_slots where slot_name = %s",
-                            (self.slot,))
-        row = self.cursor.fetchone()
-        return bool(row and row[0])
+        self.cursor.execute("select from pg_replication_slots where active and slot_name in (%s, %s)",
+                            (self.slot, self.slot + "_catchup"))
+        return self.cursor.fetchone() is not None
 
     def close(self):
         self.conn.close()

@@ -170,6 +170,18 @@ const struct tr_option tr_pg_option_table[] = {
      .max = 100000,
      .help = "Longest pause, in microseconds, that lets data gather before it is read while there "
              "is a backlog; how long it is adapts itself. 0 = none."},
+    {.name = "catch-up.min.lag",
+     .type = TR_OPT_SIZE,
+     .flags = TR_OPT_ADVANCED,
+     .offset = AT(catch_up_min_lag),
+     .default_text = "32MB",
+     .min = 0,
+     .max = INT64_C(1) << 30,
+     .help =
+         "Log behind the position from which, at a start, it is first read in chunks by SQL, on "
+         "a temporary copy of the slot: faster, and less work for the server, than following "
+         "it. Needs one more of max_replication_slots; without it the log is followed. 0 = "
+         "never."},
     {.name = "decoding.plugin.name",
      .type = TR_OPT_ENUM,
      .flags = TR_OPT_ADVANCED,

@@ -40,6 +40,7 @@ struct tr_pg_options {
     int64_t heartbeat_ms;
     int64_t connect_timeout_ms;
     int64_t gather_us;
+    int64_t catch_up_min_lag; /* bytes; 0: never */
     bool schema_change;
     const char *ignored; /* where accepted keys without effect go */
     struct tr_string_map ignored_map;

@@ -12,7 +12,9 @@
  * pins no log. It is sent every heartbeat.interval, after 16 MB, or when the server asks for an
  * answer (a server that shuts down waits until we have confirmed everything).
  *
- * How a backlog is read, and why with pauses: pace.c.
+ * A long log is first read in chunks by SQL: catchup.c. Its messages are the same, and come from
+ * catchup's connection; stream->conn is opened when they have been taken. How a backlog is read
+ * from a walsender, and why with pauses: pace.c.
  *
  * Threads: everything on the reader's thread, but acknowledged_lsn, which acknowledge() stores. */
 #include <inttypes.h>
@@ -24,6 +26,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/outbuf.h"
+#include "source/postgres/catchup.h"
 #include "source/postgres/pace.h"
 #include "source/postgres/source.h"
 
@@ -43,6 +46,7 @@
 struct tr_pg_stream {
     struct tr_pg_conn conn;
     struct tr_pgoutput *decoder;
+    struct tr_pg_catchup catchup;
     bool streaming;          /* START_REPLICATION was answered */
     uint64_t txn_commit_lsn; /* of the transaction under way */
     uint64_t idle_lsn;       /* nothing before it is still to come */
@@ -58,8 +62,7 @@ struct tr_pg_stream {
     int64_t heard_ms;  /* when the server last said something */
     int64_t health_ms, tables_look_ms;
     struct tr_pg_pace pace;
-    char *pending; /* a message that did not fit into its batch */
-    size_t pending_len;
+    struct tr_pg_logged pending;        /* a message that did not fit into its batch */
     const struct tr_table *bound_table; /* the last one asked for in load_bounds, and the answer */
     uint64_t skip_lsn, soft_lsn;
 };
@@ -195,9 +198,43 @@ static enum tr_status read_timeout(struct tr_pg_source *source, struct tr_error 
     return TR_OK;
 }
 
+/* A walsender that sends what lies behind source->stream_lsn. */
+static enum tr_status follow(struct tr_pg_source *source, struct tr_error *err)
+{
+    struct tr_pg_stream *stream = source->stream;
+    char text[TR_PG_LSN_BYTES];
+    if (tr_pg_connect(&source->settings, true, source->wake_fds[0], &stream->conn, err) != TR_OK ||
+        read_timeout(source, err) != TR_OK || begin_copy(source, err) != TR_OK)
+        return TR_FAIL;
+    if (PQsetnonblocking(stream->conn.pg, 1) != 0)
+        return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
+    tr_pg_pace_init(&stream->pace, PQsocket(stream->conn.pg), PQsslInUse(stream->conn.pg) != 0,
+                    source->settings.options->gather_us);
+    stream->status_ms = stream->heard_ms = tr_clock_mono_ms();
+    tr_log(TR_LOG_INFO, "following the log", "slot=%s lsn=%s tls=%s", source->settings.slot_name,
+           tr_lsn_format(source->stream_lsn, text, sizeof text),
+           PQsslInUse(stream->conn.pg) ? PQsslAttribute(stream->conn.pg, "protocol") : "no");
+    return TR_OK;
+}
+
+/* The slot as it is, once nobody else uses it. */
+static enum tr_status take_slot(struct tr_pg_source *source, struct tr_pg_slot *slot,
+                                struct tr_error *err)
+{
+    if (tr_pg_source_sql(source, err) != TR_OK ||
+        tr_pg_slot_load(&source->sql, &source->server, source->settings.slot_name, slot, err) !=
+            TR_OK)
+        return TR_FAIL;
+    return tr_pg_wait_inactive(source, slot, err);
+}
+
+static bool is_catching_up(const struct tr_pg_stream *stream)
+{
+    return stream->catchup.state != TR_PG_CATCHUP_OFF;
+}
+
 enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *err)
 {
-    char text[TR_PG_LSN_BYTES];
     if (TR_FAILPOINT("source.postgres.after_copy") != 0)
         return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.after_copy");
     tr_pg_snapshot_close(source);
@@ -211,27 +248,15 @@ enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *
     stream->conn.wake_fd = -1;
     struct tr_pgoutput_callbacks callbacks = {on_relation, source};
     struct tr_pg_slot slot = {0};
-    if (tr_pgoutput_new(&callbacks, &stream->decoder, err) != TR_OK ||
-        tr_pg_source_sql(source, err) != TR_OK ||
-        tr_pg_slot_load(&source->sql, &source->server, source->settings.slot_name, &slot, err) !=
-            TR_OK ||
-        tr_pg_wait_inactive(source, &slot, err) != TR_OK ||
-        tr_pg_connect(&source->settings, true, source->wake_fds[0], &stream->conn, err) != TR_OK ||
-        read_timeout(source, err) != TR_OK || begin_copy(source, err) != TR_OK)
-        return TR_FAIL;
-    if (PQsetnonblocking(stream->conn.pg, 1) != 0)
-        return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
-    tr_pg_pace_init(&stream->pace, PQsocket(stream->conn.pg), PQsslInUse(stream->conn.pg) != 0,
-                    source->settings.options->gather_us);
-    int64_t now_ms = tr_clock_mono_ms();
-    stream->status_ms = stream->heard_ms = stream->emitted_ms = now_ms;
-    stream->health_ms = stream->tables_look_ms = now_ms;
+    stream->heard_ms = stream->emitted_ms = tr_clock_mono_ms();
+    stream->health_ms = stream->tables_look_ms = stream->emitted_ms;
     stream->idle_lsn = stream->emitted_lsn = source->stream_lsn;
     atomic_store(&source->progress.read_lsn, source->stream_lsn);
-    tr_log(TR_LOG_INFO, "following the log", "slot=%s lsn=%s tls=%s", source->settings.slot_name,
-           tr_lsn_format(source->stream_lsn, text, sizeof text),
-           PQsslInUse(stream->conn.pg) ? PQsslAttribute(stream->conn.pg, "protocol") : "no");
-    return TR_OK;
+    if (tr_pgoutput_new(&callbacks, &stream->decoder, err) != TR_OK ||
+        take_slot(source, &slot, err) != TR_OK ||
+        tr_pg_catchup_begin(source, &slot, &stream->catchup, err) != TR_OK)
+        return TR_FAIL;
+    return is_catching_up(stream) ? TR_OK : follow(source, err);
 }
 
 void tr_pg_stream_close(struct tr_pg_source *source)
@@ -240,8 +265,9 @@ void tr_pg_stream_close(struct tr_pg_source *source)
     if (stream == NULL)
         return;
     tr_pg_disconnect(&stream->conn);
+    tr_pg_catchup_close(&stream->catchup);
     tr_pgoutput_free(stream->decoder);
-    PQfreemem(stream->pending);
+    PQfreemem(stream->pending.buffer);
     free(stream);
     source->stream = NULL;
 }
@@ -252,6 +278,8 @@ void tr_pg_stream_close(struct tr_pg_source *source)
 static enum tr_status send_status(struct tr_pg_source *source, bool force, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
+    if (is_catching_up(stream))
+        return TR_OK; /* the slot is moved between chunks */
     int64_t now_ms = tr_clock_mono_ms();
     uint64_t lsn = atomic_load(&source->progress.acknowledged_lsn);
     bool moved = lsn != stream->status_lsn && now_ms - stream->status_ms >= STATUS_MIN_MS;
@@ -378,25 +406,25 @@ static enum tr_status finish_events(struct tr_pg_source *source, struct tr_batch
     return add_marks(source, batch, last, last->position, err);
 }
 
-/* TR_AGAIN: the batch took a part; the same message again with the next batch. */
-static enum tr_status take_data(struct tr_pg_source *source, char *buffer, size_t len,
+/* The message is ours. TR_AGAIN: the batch took a part; the same message again with the next batch.
+ */
+static enum tr_status take_data(struct tr_pg_source *source, struct tr_pg_logged message,
                                 int64_t recv_ts_us, struct tr_batch *batch, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
-    struct tr_slice payload = {buffer + HEADER_BYTES, len - HEADER_BYTES};
+    struct tr_slice payload = {message.buffer + message.payload_at, message.payload_len};
     uint32_t from = batch->event_count;
-    bool hold = len >= HOLD_BYTES;
+    bool hold = message.buffer_len >= HOLD_BYTES;
     if (payload.len >= 9 && payload.ptr[0] == 'B')
         stream->txn_commit_lsn = load_u64(payload.ptr + 1);
-    enum tr_status status = tr_pgoutput_decode(stream->decoder, payload, !hold,
-                                               load_u64(buffer + 1), recv_ts_us, batch, err);
+    enum tr_status status =
+        tr_pgoutput_decode(stream->decoder, payload, !hold, message.lsn, recv_ts_us, batch, err);
     if (status == TR_FAIL || finish_events(source, batch, from, err) != TR_OK) {
-        PQfreemem(buffer); /* nobody reads the batch of a failed call */
+        PQfreemem(message.buffer); /* nobody reads the batch of a failed call */
         return TR_FAIL;
     }
     if (status == TR_AGAIN) {
-        stream->pending = buffer;
-        stream->pending_len = len;
+        stream->pending = message;
         return TR_AGAIN;
     }
     if (!tr_pgoutput_in_transaction(stream->decoder)) {
@@ -408,9 +436,9 @@ static enum tr_status take_data(struct tr_pg_source *source, char *buffer, size_
         }
     }
     if (!hold) {
-        PQfreemem(buffer);
-    } else if (!tr_batch_hold(batch, buffer, len, PQfreemem)) {
-        PQfreemem(buffer);
+        PQfreemem(message.buffer);
+    } else if (!tr_batch_hold(batch, message.buffer, message.buffer_len, PQfreemem)) {
+        PQfreemem(message.buffer);
         return tr_fail(err, TR_E_INTERNAL, "a batch has no room for a large message");
     }
     return TR_OK;
@@ -431,27 +459,6 @@ static void take_keepalive(struct tr_pg_source *source, const char *buffer)
     stream->idle_asked |= asked;
 }
 
-static enum tr_status take_message(struct tr_pg_source *source, char *buffer, size_t len,
-                                   int64_t recv_ts_us, struct tr_batch *batch, struct tr_error *err)
-{
-    if (buffer[0] == 'w' && len > HEADER_BYTES) {
-        uint64_t end_lsn = load_u64(buffer + 9);
-        if (end_lsn > atomic_load_explicit(&source->progress.server_lsn, memory_order_relaxed))
-            atomic_store_explicit(&source->progress.server_lsn, end_lsn, memory_order_relaxed);
-        return take_data(source, buffer, len, recv_ts_us, batch, err);
-    }
-    if (buffer[0] != 'k' || len != KEEPALIVE_BYTES) {
-        unsigned kind = (uint8_t)buffer[0];
-        PQfreemem(buffer);
-        return tr_fail(err, TR_E_PG_PROTOCOL,
-                       "the server sent a message of kind 0x%02x and %zu bytes in the stream", kind,
-                       len);
-    }
-    take_keepalive(source, buffer);
-    PQfreemem(buffer);
-    return TR_OK;
-}
-
 /* ---- the end of the stream ------------------------------------------------------------------ */
 
 static enum tr_status fail_ended(struct tr_pg_source *source, struct tr_error *err)
@@ -466,6 +473,73 @@ static enum tr_status fail_ended(struct tr_pg_source *source, struct tr_error *e
     return status;
 }
 
+/* ---- what has arrived ----------------------------------------------------------------------- */
+
+/* From a walsender. message->buffer stays NULL when it was a keepalive. */
+static enum tr_status next_sent(struct tr_pg_source *source, struct tr_pg_logged *message,
+                                struct tr_error *err)
+{
+    struct tr_pg_stream *stream = source->stream;
+    char *buffer = NULL;
+    int len = PQgetCopyData(stream->conn.pg, &buffer, 1);
+    if (len == 0)
+        return TR_AGAIN;
+    if (len == -1)
+        return fail_ended(source, err);
+    if (len < 0)
+        return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
+    stream->pace.look_bytes += (size_t)len;
+    if (buffer[0] == 'w' && len > HEADER_BYTES) {
+        uint64_t end_lsn = load_u64(buffer + 9);
+        if (end_lsn > atomic_load_explicit(&source->progress.server_lsn, memory_order_relaxed))
+            atomic_store_explicit(&source->progress.server_lsn, end_lsn, memory_order_relaxed);
+        *message = (struct tr_pg_logged){.buffer = buffer,
+                                         .buffer_len = (size_t)len,
+                                         .payload_at = HEADER_BYTES,
+                                         .payload_len = (size_t)len - HEADER_BYTES,
+                                         .lsn = load_u64(buffer + 1)};
+        return TR_OK;
+    }
+    enum tr_status status = TR_OK;
+    if (buffer[0] == 'k' && len == KEEPALIVE_BYTES)
+        take_keepalive(source, buffer);
+    else
+        status = tr_fail(err, TR_E_PG_PROTOCOL,
+                         "the server sent a message of kind 0x%02x and %d bytes in the stream",
+                         (unsigned)(uint8_t)buffer[0], len);
+    PQfreemem(buffer);
+    return status;
+}
+
+/* From a chunk of the log. After the last one a walsender goes on, from where the chunks end. */
+static enum tr_status next_in_chunk(struct tr_pg_source *source, struct tr_pg_logged *message,
+                                    struct tr_error *err)
+{
+    struct tr_pg_stream *stream = source->stream;
+    struct tr_pg_catchup *catchup = &stream->catchup;
+    struct tr_pg_slot slot;
+    uint64_t before = catchup->position;
+    enum tr_status status = tr_pg_catchup_next(source, catchup, message, err);
+    if (status == TR_FAIL)
+        return TR_FAIL;
+    if (catchup->position > before && tr_pgoutput_in_transaction(stream->decoder)) {
+        PQfreemem(message->buffer);
+        return tr_fail(err, TR_E_PG_PROTOCOL, "a chunk of the log ended in a transaction");
+    }
+    if (catchup->position > stream->idle_lsn) {
+        stream->idle_lsn = catchup->position;
+        stream->idle_ts_us = tr_clock_wall_us();
+        atomic_store_explicit(&source->progress.read_lsn, catchup->position, memory_order_relaxed);
+    }
+    if (status != TR_END)
+        return status;
+    source->stream_lsn = catchup->position;
+    tr_pg_catchup_close(catchup);
+    if (take_slot(source, &slot, err) != TR_OK || follow(source, err) != TR_OK)
+        return TR_FAIL;
+    return TR_AGAIN;
+}
+
 /* Takes messages that have arrived until the batch is full or there are no more. */
 static enum tr_status drain(struct tr_pg_source *source, struct tr_batch *batch, bool *any,
                             struct tr_error *err)
@@ -474,29 +548,23 @@ static enum tr_status drain(struct tr_pg_source *source, struct tr_batch *batch,
     int64_t recv_ts_us = 0;
     *any = false;
     while (!tr_batch_full(batch)) {
-        char *buffer = stream->pending;
-        int len = (int)stream->pending_len;
-        if (buffer == NULL) {
-            len = PQgetCopyData(stream->conn.pg, &buffer, 1);
-            if (len == 0)
-                return TR_OK;
-            if (len == -1)
-                return fail_ended(source, err);
-            if (len < 0)
-                return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
-            stream->pace.look_bytes += (size_t)len;
-        }
-        stream->pending = NULL;
+        struct tr_pg_logged message = stream->pending;
+        enum tr_status status = TR_OK;
+        stream->pending = (struct tr_pg_logged){0};
+        if (message.buffer == NULL)
+            status = is_catching_up(stream) ? next_in_chunk(source, &message, err)
+                                            : next_sent(source, &message, err);
+        if (status != TR_OK)
+            return status == TR_AGAIN ? TR_OK : TR_FAIL;
         if (recv_ts_us == 0) {
             recv_ts_us = tr_clock_wall_us();
             stream->drain_ms = tr_clock_mono_ms();
         }
         *any = true;
-        enum tr_status status = take_message(source, buffer, (size_t)len, recv_ts_us, batch, err);
-        if (status == TR_FAIL)
-            return TR_FAIL;
-        if (status == TR_AGAIN)
-            return TR_OK;
+        if (message.buffer != NULL)
+            status = take_data(source, message, recv_ts_us, batch, err);
+        if (status != TR_OK)
+            return status == TR_AGAIN ? TR_OK : TR_FAIL;
         if (TR_FAILPOINT("source.postgres.stream_cut") != 0)
             return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.stream_cut");
     }
@@ -570,25 +638,31 @@ static void look_after(struct tr_pg_source *source)
         stream->tables_look_ms = stream->health_ms;
 }
 
+static struct tr_pg_conn *live_conn(struct tr_pg_stream *stream)
+{
+    return is_catching_up(stream) ? &stream->catchup.conn : &stream->conn;
+}
+
 /* Waits for the socket, no longer than until the deadline or the next status. TR_AGAIN: woken. */
 static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
+    struct tr_pg_conn *conn = live_conn(stream);
     int64_t now_ms = tr_clock_mono_ms(), wait_ms = deadline_ms - now_ms;
     int64_t status_ms = stream->status_ms + stream->status_max_ms - now_ms;
     if (atomic_load(&source->progress.acknowledged_lsn) != stream->status_lsn)
         status_ms = stream->status_ms + STATUS_MIN_MS - now_ms;
-    if (status_ms < wait_ms)
+    if (!is_catching_up(stream) && status_ms < wait_ms)
         wait_ms = status_ms;
     if (wait_ms < 0)
         wait_ms = 0;
     bool woken = false;
     int64_t before_us = tr_clock_mono_us();
-    enum tr_status status =
-        tr_pg_wait(&stream->conn, PQflush(stream->conn.pg) == 1, (int)wait_ms, &woken);
+    enum tr_status status = tr_pg_wait(conn, PQflush(conn->pg) == 1, (int)wait_ms, &woken);
     if (woken)
         return TR_AGAIN;
-    tr_pg_pace_waited(&stream->pace, status == TR_OK, tr_clock_mono_us() - before_us);
+    if (!is_catching_up(stream))
+        tr_pg_pace_waited(&stream->pace, status == TR_OK, tr_clock_mono_us() - before_us);
     now_ms = tr_clock_mono_ms();
     if (status == TR_OK)
         stream->heard_ms = now_ms;
@@ -600,9 +674,10 @@ static enum tr_status await(struct tr_pg_source *source, int64_t deadline_ms, st
 
 static enum tr_status consume(struct tr_pg_source *source, struct tr_error *err)
 {
-    if (PQconsumeInput(source->stream->conn.pg))
+    const struct tr_pg_conn *conn = live_conn(source->stream);
+    if (PQconsumeInput(conn->pg))
         return TR_OK;
-    return tr_pg_fail_result(err, NULL, source->stream->conn.pg, "follow the log");
+    return tr_pg_fail_result(err, NULL, conn->pg, "follow the log");
 }
 
 enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *batch,
@@ -612,7 +687,8 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
         return give_start_commit(source, batch, err);
     if (source->bounded)
         return TR_END;
-    if (source->stream == NULL || !source->stream->streaming)
+    struct tr_pg_stream *stream = source->stream;
+    if (stream == NULL || !(stream->streaming || is_catching_up(stream)))
         return tr_fail(err, TR_E_INTERNAL, "the source was read before its stream was opened");
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;
     uint32_t from = batch->event_count;
@@ -620,7 +696,8 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
         bool any;
         if (drain(source, batch, &any, err) != TR_OK)
             return TR_FAIL;
-        while (any && !tr_batch_full(batch) && tr_pg_pace_read_on(&source->stream->pace)) {
+        while (any && !tr_batch_full(batch) &&
+               (is_catching_up(stream) || tr_pg_pace_read_on(&stream->pace))) {
             /* once more without waiting: the socket, and TLS's own buffer, may hold more */
             if (consume(source, err) != TR_OK || drain(source, batch, &any, err) != TR_OK)
                 return TR_FAIL;
@@ -642,9 +719,11 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
 
 enum tr_status tr_pg_stream_keepalive(struct tr_pg_source *source, struct tr_error *err)
 {
-    if (source->stream == NULL || !source->stream->streaming)
+    struct tr_pg_stream *stream = source->stream;
+    if (stream == NULL || !(stream->streaming || is_catching_up(stream)))
         return TR_OK;
-    source->stream->heard_ms = tr_clock_mono_ms(); /* nothing is read: its silence means nothing */
+    /* nothing is read: its silence means nothing */
+    stream->heard_ms = stream->catchup.asked_ms = tr_clock_mono_ms();
     return send_status(source, false, err);
 }
 
@@ -654,6 +733,8 @@ enum tr_status tr_pg_stream_finish(struct tr_pg_source *source, int timeout_ms,
                                    struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
+    if (stream != NULL && is_catching_up(stream))
+        tr_pg_catchup_finish(source, &stream->catchup, timeout_ms);
     if (stream == NULL || !stream->streaming)
         return TR_OK;
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;

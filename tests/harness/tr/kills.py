@@ -6,7 +6,7 @@ import time
 
 from .case import Case
 from .common import SANITIZED, log, wait_for
-from .load import LEDGER, Loads
+from .load import LEDGER, Checkpoints, Loads
 from .oracle import pg_equal, read_folder, sqlite_equal, wait_equal, whole_history
 
 BASE_ROWS = 3000
@@ -34,6 +34,8 @@ class Kills(Case):
     def prepare(self, **source):
         self.db = self.database(SOURCE)
         source.setdefault("scan.snapshot.chunk.size", self.CHUNK)
+        # What comes between a kill and the next start is mostly more than that: read in chunks by SQL.
+        source.setdefault("catch-up.min.lag", "64KB")
         self.run_ = self.pipeline(self.db.source("public.ledger", **source), self.sink(),
                                   pipeline=dict({"checkpoint.interval": "100ms"}, **self.SETTINGS))
         return self.run_
@@ -54,7 +56,9 @@ class Kills(Case):
         A failpoint that is never reached fails the test: it would prove nothing."""
         run_ = self.prepare()
         load = Loads(self.db, writers=writers, pause=0.01).start()
+        notes = Checkpoints(self.db)
         try:
+            notes.start()
             for passage in passages:
                 run_.start(failpoint="%s=kill@%d" % (point, passage))
 
@@ -69,6 +73,7 @@ class Kills(Case):
             run_.start()
             self.wait(lambda: (run_.status() or {}).get("state") == "streaming", run_, 60)
         finally:
+            notes.stop()
             load.stop()
         self.settle(load)
 
@@ -99,8 +104,10 @@ class Kills(Case):
         chance = random.Random(seed)
         run_ = self.prepare()
         load = Loads(self.db, writers=2, seed=seed % 10000, pause=0.015).start()
+        notes = Checkpoints(self.db)
         longest = 1.4 if SANITIZED else 0.9
         try:
+            notes.start()
             for _ in range(kills):
                 run_.start()
                 time.sleep(chance.uniform(0, 0.3) if chance.random() < 0.25
@@ -117,10 +124,12 @@ class Kills(Case):
             run_.start()
             self.wait(lambda: (run_.status() or {}).get("state") == "streaming", run_, 60)
         finally:
+            notes.stop()
             load.stop()
         self.settle(load)
-        log("%d transactions, %d changes, %d processes"
-            % (load.committed, len(load.changes), run_.count))
+        log("%d transactions, %d changes, %d processes, %d times caught up"
+            % (load.committed, len(load.changes), run_.count,
+               run_.all_text().count("catching up: the log is read in chunks")))
 
 
 class ToSqlite(Kills):

@@ -153,3 +153,30 @@ class Loads:
 
     def errors(self):
         return [item.error for item in self.items if item.error]
+
+
+class Checkpoints(threading.Thread):
+    """A checkpoint of the source's server every now and then: each notes which transactions run, and a
+    slot's restart_lsn goes from note to note. By itself a server makes one every 15 s."""
+
+    def __init__(self, db, seconds=0.3):
+        super().__init__(daemon=True)
+        self.db, self.seconds, self._over = db, seconds, threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        self._over.set()
+        self.join(60)
+
+    def run(self):
+        while not self._over.wait(self.seconds):
+            try:
+                self.db.execute("checkpoint")
+            except psycopg2.Error:
+                pass  # the server is away: part of some tests

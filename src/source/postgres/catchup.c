@@ -1,0 +1,429 @@
+/* Catching up by SQL.
+ *
+ * A walsender sends each message by itself; with small transactions that is most of its work. The
+ * same decoding called as a function, pg_logical_slot_get_binary_changes, gathers its messages in
+ * the server and sends them in large pieces, at less than half of the processor time (measured:
+ * docs/performance.md). So a log that is long when the stream begins is read like that, in chunks,
+ * and followed by a walsender only when little is left.
+ *
+ *   - The function confirms what it gives. So it is called on a temporary copy of the pipeline's
+ *     slot, which ends with the connection. The pipeline's own slot is moved only to what is
+ *     acknowledged, now and then between chunks (pg_replication_slot_advance), and by the walsender
+ *     afterwards. Whatever breaks, it is as if nothing had been read.
+ *   - Before it is copied the pipeline's slot is moved to the checkpoint's position, which is
+ *     durable, so that the log is not read again from further back. A chunk ends at a position of
+ *     the log, with whole transactions: all that commit before it. The walsender is asked to begin
+ *     where the last one ended.
+ *   - Each call reads the log again from where the oldest transaction that was open began
+ *     (restart_lsn), which costs about a sixth of decoding it. Therefore the further back that is,
+ *     the longer a chunk; and when it is too far, as with a transaction that stays open, or one so
+ *     large that the function would have to gather it whole, the log is followed instead.
+ *   - The server's answer is a COPY in binary form: one message is one row, and memory here is that
+ *     of one row. While we do not read, the server's transaction stays open.
+ *
+ * Position, lag and gap are bytes of log. A chunk that fails before its first row only ends the
+ * catching up. https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION
+ * Thread: the stream reader's. */
+#include "source/postgres/catchup.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/outbuf.h"
+#include "decode/pgcopy.h"
+#include "source/postgres/source.h"
+
+#define NAME_SUFFIX "_catchup"
+#define NAME_BYTES_MAX 63       /* NAMEDATALEN - 1 */
+#define FIRST_ROW_MS 60000      /* a chunk that takes longer is given up */
+#define COPY_GONE_WAIT_MS 10000 /* for the copy of a process that has just died */
+#define COPY_GONE_POLL_MS 100
+#define TUPLE_LSN 6     /* Int16(2) Int32(8) */
+#define TUPLE_HEADER 18 /* … Int64(LSN) Int32(length) */
+
+/* In units of the least lag: */
+#define GAP_MAX 16       /* further back the log is read again too often */
+#define START_GAP_MAX 64 /* … at the start, when moving the slot may bring it nearer */
+#define GAP_SOME 2   /* a chunk that gave nearly nothing, with such a gap: a large transaction */
+#define CHUNK_MAX 4  /* one at least */
+#define SLOT_EVERY 8 /* how often the pipeline's slot is moved */
+#define LEFT_SHARE 4 /* so small a part is left to the walsender */
+#define SPARSE_SHARE 256 /* nearly nothing: so small a part of the log (full pages are 1/50) */
+
+static const char what_copy[] = "catch up";
+
+uint64_t tr_pg_catchup_chunk(uint64_t gap, uint64_t min_lag)
+{
+    uint64_t most = min_lag * CHUNK_MAX;
+    return gap < min_lag ? min_lag : gap > most ? most : gap;
+}
+
+bool tr_pg_catchup_is_over(uint64_t lag, uint64_t gap, uint64_t covered, uint64_t given,
+                           uint64_t min_lag)
+{
+    if (lag < min_lag / LEFT_SHARE || gap > min_lag * GAP_MAX)
+        return true;
+    return covered > 0 && given < covered / SPARSE_SHARE && gap >= min_lag * GAP_SOME;
+}
+
+static uint64_t min_lag_of(const struct tr_pg_source *source)
+{
+    return (uint64_t)source->settings.options->catch_up_min_lag;
+}
+
+static uint64_t distance(uint64_t from, uint64_t to) { return to > from ? to - from : 0; }
+
+/* ---- begin ---------------------------------------------------------------------------------- */
+
+static enum tr_status read_end(struct tr_pg_source *source, uint64_t *lsn, struct tr_error *err)
+{
+    PGresult *row = NULL;
+    if (tr_pg_exec(&source->sql, "read the log's end",
+                   "SELECT pg_catalog.pg_current_wal_flush_lsn()", TR_PG_QUERY_TIMEOUT_MS, &row,
+                   err) != TR_OK)
+        return TR_FAIL;
+    if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 0), lsn))
+        *lsn = 0;
+    PQclear(row);
+    return TR_OK;
+}
+
+/* The copy of a process that was killed lives until its server process notices. */
+static enum tr_status await_free_name(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                      struct tr_error *err)
+{
+    int64_t deadline_ms = tr_clock_mono_ms() + COPY_GONE_WAIT_MS;
+    struct tr_pg_slot copy;
+    for (;;) {
+        if (tr_pg_slot_load(&source->sql, &source->server, catchup->slot_name, &copy, err) != TR_OK)
+            return TR_FAIL;
+        if (!copy.exists)
+            return TR_OK;
+        if (tr_clock_mono_ms() >= deadline_ms)
+            return tr_pg_slot_fail_in_use(&source->settings, &copy, err);
+        bool woken = false;
+        (void)tr_pg_wait(&catchup->conn, false, COPY_GONE_POLL_MS, &woken);
+        if (woken)
+            return tr_fail(err, TR_E_INTERRUPTED, "interrupted while waiting for the slot");
+    }
+}
+
+static enum tr_status move_slot(struct tr_pg_conn *conn, const char *name, uint64_t lsn,
+                                int timeout_ms, struct tr_error *err)
+{
+    struct tr_outbuf sql = {0};
+    char text[TR_PG_LSN_BYTES];
+    PGresult *result = NULL;
+    tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_replication_slot_advance(");
+    tr_pg_put_literal(&sql, name);
+    tr_outbuf_printf(&sql, ", '%s')", tr_lsn_format(lsn, text, sizeof text));
+    enum tr_status status =
+        tr_pg_exec(conn, "move the slot", tr_outbuf_cstr(&sql), timeout_ms, &result, err);
+    if (status == TR_OK)
+        PQclear(result);
+    tr_outbuf_free(&sql);
+    return status;
+}
+
+static enum tr_status copy_slot(struct tr_pg_source *source, const struct tr_pg_slot *slot,
+                                struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    struct tr_outbuf sql = {0};
+    PGresult *result = NULL;
+    if (source->stream_lsn > slot->confirmed_lsn &&
+        move_slot(&catchup->conn, source->settings.slot_name, source->stream_lsn, TR_PG_NO_TIMEOUT,
+                  err) != TR_OK)
+        return TR_FAIL;
+    /* a server process whose client has died ends sooner; not every server's system can do it */
+    if (source->server.version >= 140000 &&
+        tr_pg_exec(&catchup->conn, what_copy, "SET client_connection_check_interval = '1s'",
+                   TR_PG_QUERY_TIMEOUT_MS, &result, err) == TR_OK)
+        PQclear(result);
+    tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
+    tr_pg_put_literal(&sql, source->settings.slot_name);
+    tr_outbuf_lit(&sql, ", ");
+    tr_pg_put_literal(&sql, catchup->slot_name);
+    tr_outbuf_lit(&sql, ", true)");
+    enum tr_status status = tr_pg_exec(&catchup->conn, what_copy, tr_outbuf_cstr(&sql),
+                                       TR_PG_QUERY_TIMEOUT_MS, &result, err);
+    if (status == TR_OK)
+        PQclear(result);
+    tr_outbuf_free(&sql);
+    return status;
+}
+
+enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_pg_slot *slot,
+                                   struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    uint64_t min_lag = min_lag_of(source), end_lsn;
+    catchup->conn.wake_fd = -1;
+    if (min_lag == 0)
+        return TR_OK;
+    if (read_end(source, &end_lsn, err) != TR_OK)
+        return TR_FAIL;
+    uint64_t lag = distance(source->stream_lsn, end_lsn);
+    if (lag < min_lag)
+        return TR_OK;
+    if (distance(slot->restart_lsn, source->stream_lsn) > min_lag * START_GAP_MAX) {
+        tr_log(TR_LOG_INFO, "a transaction has been open for long: the log is followed",
+               "lag_bytes=%" PRIu64, lag);
+        return TR_OK;
+    }
+    (void)snprintf(catchup->slot_name, sizeof catchup->slot_name, "%.*s" NAME_SUFFIX,
+                   (int)(NAME_BYTES_MAX - strlen(NAME_SUFFIX)), source->settings.slot_name);
+    if (tr_pg_connect(&source->settings, false, source->wake_fds[0], &catchup->conn, err) !=
+            TR_OK ||
+        await_free_name(source, catchup, err) != TR_OK) {
+        tr_pg_catchup_close(catchup);
+        return TR_FAIL;
+    }
+    if (copy_slot(source, slot, catchup, err) != TR_OK) {
+        bool refused = err->code != TR_E_INTERRUPTED && PQstatus(catchup->conn.pg) == CONNECTION_OK;
+        tr_pg_catchup_close(catchup);
+        if (!refused)
+            return TR_FAIL;
+        char words[400];
+        tr_log(TR_LOG_INFO, "the log cannot be read in chunks and is followed from the start",
+               "lag_bytes=%" PRIu64 " why=%s", lag,
+               tr_log_quote(err->message, words, sizeof words));
+        return TR_OK;
+    }
+    catchup->state = TR_PG_CATCHUP_BETWEEN;
+    catchup->position = catchup->began_lsn = catchup->slot_lsn = source->stream_lsn;
+    catchup->began_ms = tr_clock_mono_ms();
+    tr_log(TR_LOG_INFO, "catching up: the log is read in chunks", "lag_bytes=%" PRIu64, lag);
+    return TR_OK;
+}
+
+/* ---- chunks --------------------------------------------------------------------------------- */
+
+static enum tr_status look(struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    PGresult *row = NULL;
+    const char *params[] = {catchup->slot_name};
+    if (tr_pg_query(&catchup->conn, what_copy,
+                    "SELECT confirmed_flush_lsn, restart_lsn, "
+                    "pg_catalog.pg_current_wal_flush_lsn() "
+                    "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
+                    1, params, &row, err) != TR_OK)
+        return TR_FAIL;
+    enum tr_status status = TR_OK;
+    uint64_t position = 0;
+    if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 0), &position) ||
+        !tr_lsn_parse(tr_pg_text(row, 0, 1), &catchup->restart_lsn) ||
+        !tr_lsn_parse(tr_pg_text(row, 0, 2), &catchup->server_lsn) || position < catchup->position)
+        status = tr_fail(err, TR_E_PG_PROTOCOL, "the temporary slot is not as it was left");
+    else
+        catchup->position = position;
+    PQclear(row);
+    return status;
+}
+
+static enum tr_status ask(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                          uint64_t up_to, struct tr_error *err)
+{
+    char text[TR_PG_LSN_BYTES];
+    struct tr_outbuf sql = {0}, name = {0};
+    tr_pg_put_identifier(&name, source->settings.publication_name);
+    tr_outbuf_lit(&sql,
+                  "COPY (SELECT lsn, data FROM pg_catalog.pg_logical_slot_get_binary_changes(");
+    tr_pg_put_literal(&sql, catchup->slot_name);
+    tr_outbuf_printf(&sql, ", '%s', NULL, 'proto_version', '1', 'publication_names', ",
+                     tr_lsn_format(up_to, text, sizeof text));
+    tr_pg_put_literal(&sql, tr_outbuf_cstr(&name));
+    if (source->server.version >= 140000)
+        tr_outbuf_lit(&sql, ", 'messages', 'true'");
+    tr_outbuf_lit(&sql, ")) TO STDOUT (FORMAT binary)");
+    bool sent =
+        !sql.failed && !name.failed && PQsendQuery(catchup->conn.pg, tr_outbuf_cstr(&sql)) == 1;
+    tr_outbuf_free(&sql);
+    tr_outbuf_free(&name);
+    if (!sent)
+        return tr_pg_fail_result(err, NULL, catchup->conn.pg, what_copy);
+    catchup->state = TR_PG_CATCHUP_ASKED;
+    catchup->asked_ms = tr_clock_mono_ms();
+    catchup->header_seen = false;
+    catchup->chunk_bytes = 0;
+    catchup->chunks++;
+    return TR_OK;
+}
+
+static enum tr_status move_own_slot(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                    struct tr_error *err)
+{
+    uint64_t lsn = atomic_load(&source->progress.acknowledged_lsn);
+    if (distance(catchup->slot_lsn, lsn) < min_lag_of(source) * SLOT_EVERY)
+        return TR_OK;
+    if (TR_FAILPOINT("source.postgres.before_ack") != 0)
+        return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.before_ack");
+    if (move_slot(&catchup->conn, source->settings.slot_name, lsn, TR_PG_NO_TIMEOUT, err) != TR_OK)
+        return TR_FAIL;
+    catchup->slot_lsn = lsn;
+    return TR_OK;
+}
+
+static void tell_end(const struct tr_pg_catchup *catchup, const char *words)
+{
+    tr_log(TR_LOG_INFO, words,
+           "read_bytes=%" PRIu64 " left_bytes=%" PRIu64 " chunks=%u ms=%" PRId64,
+           catchup->position - catchup->began_lsn, distance(catchup->position, catchup->server_lsn),
+           catchup->chunks, tr_clock_mono_ms() - catchup->began_ms);
+}
+
+/* The next chunk, or the end. */
+static enum tr_status choose(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                             struct tr_error *err)
+{
+    uint64_t before = catchup->position, min_lag = min_lag_of(source);
+    if (TR_FAILPOINT("source.postgres.between_chunks") != 0)
+        return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.between_chunks");
+    if (move_own_slot(source, catchup, err) != TR_OK || look(catchup, err) != TR_OK)
+        return TR_FAIL;
+    atomic_store(&source->progress.server_lsn, catchup->server_lsn);
+    uint64_t lag = distance(catchup->position, catchup->server_lsn);
+    uint64_t gap = distance(catchup->restart_lsn, catchup->position);
+    bool stuck = catchup->chunks > 0 && catchup->position == before;
+    if (stuck || tr_pg_catchup_is_over(lag, gap, catchup->position - before, catchup->chunk_bytes,
+                                       min_lag)) {
+        tell_end(catchup, lag < min_lag ? "caught up: the log is followed"
+                                        : "a transaction is open for long, or large: the log is "
+                                          "followed");
+        return TR_END;
+    }
+    return ask(source, catchup, catchup->position + tr_pg_catchup_chunk(gap, min_lag), err);
+}
+
+/* Of a chunk of which nothing was given: what it would have given, the walsender gives. */
+static enum tr_status give_up(const struct tr_pg_catchup *catchup, const char *why)
+{
+    char words[400];
+    tr_log(TR_LOG_WARN, "a chunk of the log could not be read: the log is followed", "why=%s",
+           tr_log_quote(why, words, sizeof words));
+    tell_end(catchup, "no longer catching up");
+    return TR_END;
+}
+
+static enum tr_status take_answer(struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    if (PQisBusy(catchup->conn.pg))
+        return TR_AGAIN;
+    PGresult *result = PQgetResult(catchup->conn.pg);
+    bool good = PQresultStatus(result) == PGRES_COPY_OUT;
+    if (!good)
+        (void)tr_pg_fail_result(err, result, catchup->conn.pg, what_copy);
+    PQclear(result);
+    if (!good)
+        return TR_FAIL;
+    catchup->state = TR_PG_CATCHUP_ROWS;
+    return TR_OK;
+}
+
+/* After the last row: what the server says about the COPY. */
+static enum tr_status end_chunk(struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    PGresult *result = NULL;
+    enum tr_status status;
+    int64_t deadline_ms = tr_clock_mono_ms() + TR_PG_QUERY_TIMEOUT_MS;
+    while ((status = tr_pg_result(&catchup->conn, what_copy, deadline_ms, &result, err)) == TR_OK)
+        PQclear(result);
+    if (status == TR_FAIL)
+        return TR_FAIL;
+    catchup->state = TR_PG_CATCHUP_BETWEEN;
+    return TR_OK;
+}
+
+/* A row as a message. TR_AGAIN: it is none (the COPY's trailer). */
+static enum tr_status unwrap(struct tr_pg_catchup *catchup, char *buffer, size_t len,
+                             struct tr_pg_logged *message, struct tr_error *err)
+{
+    struct tr_slice tuple;
+    if (tr_pgcopy_binary_row((struct tr_slice){buffer, len}, &catchup->header_seen, 2, &tuple,
+                             err) != TR_OK)
+        return TR_FAIL;
+    if (tuple.len == 0)
+        return TR_AGAIN;
+    if (tuple.len <= TUPLE_HEADER)
+        return tr_fail(err, TR_E_PG_PROTOCOL, "a row of the log is too short");
+    uint64_t lsn = 0;
+    for (size_t i = 0; i < sizeof lsn; i++)
+        lsn = lsn << 8 | (uint8_t)tuple.ptr[TUPLE_LSN + i];
+    *message = (struct tr_pg_logged){.buffer = buffer,
+                                     .buffer_len = len,
+                                     .payload_at = (size_t)(tuple.ptr - buffer) + TUPLE_HEADER,
+                                     .payload_len = tuple.len - TUPLE_HEADER,
+                                     .lsn = lsn};
+    catchup->chunk_bytes += len;
+    return TR_OK;
+}
+
+static enum tr_status take_row(struct tr_pg_catchup *catchup, struct tr_pg_logged *message,
+                               struct tr_error *err)
+{
+    char *buffer = NULL;
+    int len = PQgetCopyData(catchup->conn.pg, &buffer, 1);
+    if (len == 0)
+        return TR_AGAIN;
+    if (len == -1)
+        return end_chunk(catchup, err);
+    if (len < 0)
+        return tr_pg_fail_result(err, NULL, catchup->conn.pg, what_copy);
+    enum tr_status status = unwrap(catchup, buffer, (size_t)len, message, err);
+    if (status != TR_OK)
+        PQfreemem(buffer);
+    return status == TR_AGAIN ? TR_OK : status;
+}
+
+enum tr_status tr_pg_catchup_next(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                  struct tr_pg_logged *message, struct tr_error *err)
+{
+    enum tr_status status = TR_OK;
+    *message = (struct tr_pg_logged){0};
+    if (catchup->state == TR_PG_CATCHUP_OFF)
+        return TR_END;
+    while (status == TR_OK && message->buffer == NULL) {
+        if (catchup->state == TR_PG_CATCHUP_BETWEEN) {
+            status = choose(source, catchup, err);
+            if (status != TR_OK)
+                return status;
+        } else if (catchup->state == TR_PG_CATCHUP_ASKED) {
+            status = take_answer(catchup, err);
+        } else {
+            status = take_row(catchup, message, err);
+        }
+    }
+    if (status == TR_OK || catchup->chunk_bytes > 0)
+        return status;
+    bool late = tr_clock_mono_ms() - catchup->asked_ms >= FIRST_ROW_MS;
+    if (status == TR_AGAIN && late)
+        return give_up(catchup, "no answer in time");
+    if (status == TR_FAIL && PQstatus(catchup->conn.pg) == CONNECTION_OK &&
+        err->code != TR_E_INTERRUPTED)
+        return give_up(catchup, err->message);
+    return status;
+}
+
+/* ---- end ------------------------------------------------------------------------------------ */
+
+void tr_pg_catchup_finish(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                          int timeout_ms)
+{
+    uint64_t lsn = atomic_load(&source->progress.acknowledged_lsn);
+    struct tr_error err;
+    tr_pg_catchup_close(catchup);
+    if (lsn <= catchup->slot_lsn)
+        return;
+    if (tr_pg_source_sql(source, &err) != TR_OK ||
+        move_slot(&source->sql, source->settings.slot_name, lsn, timeout_ms, &err) != TR_OK)
+        tr_log(TR_LOG_WARN, "the slot could not be moved: it is when the pipeline goes on",
+               "slot=%s code=%s", source->settings.slot_name, tr_error_info(err.code)->name);
+}
+
+void tr_pg_catchup_close(struct tr_pg_catchup *catchup)
+{
+    tr_pg_disconnect(&catchup->conn);
+    catchup->state = TR_PG_CATCHUP_OFF;
+}
