@@ -180,7 +180,7 @@ class NullTarget:
 
 
 class KafkaTarget:
-    name, poll_seconds = "kafka", POLL_SECONDS
+    name, poll_seconds = "kafka", 0.02
 
     def __init__(self, lab, backlog=None):
         self.lab, self.backlog, self.topic = lab, backlog, lab.unique("topic")
@@ -229,7 +229,7 @@ class PostgresTarget:
 
 
 class SqliteTarget:
-    name, poll_seconds = "sqlite", POLL_SECONDS
+    name, poll_seconds = "sqlite", 0.02
 
     def __init__(self, backlog, filled):
         """filled: a file that holds the rows; it is copied."""

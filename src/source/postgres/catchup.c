@@ -14,6 +14,11 @@
  *     durable, so that the log is not read again from further back. A chunk ends at a position of
  *     the log, with whole transactions: all that commit before it. The walsender is asked to begin
  *     where the last one ended.
+ *   - The function makes a whole chunk before it gives the first row, and its session does nothing
+ *     else until the last one is taken. So there are two lanes, each a session with a copy of the
+ *     slot: as soon as one gives rows, its slot stands at the chunk's end, is copied for the other
+ *     lane, and that is asked for the chunk after it. With no place for a second slot one lane
+ * does.
  *   - Each call reads the log again from where the oldest transaction that was open began
  *     (restart_lsn), which costs about a sixth of decoding it. Therefore the further back that is,
  *     the longer a chunk; and when it is too far, as with a transaction that stays open, or one so
@@ -37,8 +42,6 @@
 #include "decode/pgcopy.h"
 #include "source/postgres/source.h"
 
-#define NAME_SUFFIX "_catchup"
-#define NAME_BYTES_MAX 63       /* NAMEDATALEN - 1 */
 #define FIRST_ROW_MS 60000      /* a chunk that takes longer is given up */
 #define COPY_GONE_WAIT_MS 10000 /* for the copy of a process that has just died */
 #define COPY_GONE_POLL_MS 100
@@ -48,26 +51,24 @@
 /* In units of the least lag: */
 #define GAP_MAX 16       /* further back the log is read again too often */
 #define START_GAP_MAX 64 /* … at the start, when moving the slot may bring it nearer */
-#define GAP_SOME 2   /* a chunk that gave nearly nothing, with such a gap: a large transaction */
-#define CHUNK_MAX 4  /* one at least */
-#define SLOT_EVERY 8 /* how often the pipeline's slot is moved */
-#define LEFT_SHARE 4 /* so small a part is left to the walsender */
-#define SPARSE_SHARE 256 /* nearly nothing: so small a part of the log (full pages are 1/50) */
+#define GAP_SOME 2       /* a chunk without a message, with such a gap: a large transaction */
+#define CHUNK_MAX 4      /* one at least */
+#define SLOT_EVERY 16    /* how often the pipeline's slot is moved */
+#define LEFT_SHARE 4     /* so small a part is left to the walsender */
 
 static const char what_copy[] = "catch up";
 
 uint64_t tr_pg_catchup_chunk(uint64_t gap, uint64_t min_lag)
 {
-    uint64_t most = min_lag * CHUNK_MAX;
-    return gap < min_lag ? min_lag : gap > most ? most : gap;
+    uint64_t bytes = gap / 2, most = min_lag * CHUNK_MAX;
+    return bytes < min_lag ? min_lag : bytes > most ? most : bytes;
 }
 
-bool tr_pg_catchup_is_over(uint64_t lag, uint64_t gap, uint64_t covered, uint64_t given,
-                           uint64_t min_lag)
+bool tr_pg_catchup_is_over(uint64_t lag, uint64_t gap, bool was_empty, uint64_t min_lag)
 {
     if (lag < min_lag / LEFT_SHARE || gap > min_lag * GAP_MAX)
         return true;
-    return covered > 0 && given < covered / SPARSE_SHARE && gap >= min_lag * GAP_SOME;
+    return was_empty && gap >= min_lag * GAP_SOME;
 }
 
 static uint64_t min_lag_of(const struct tr_pg_source *source)
@@ -92,24 +93,28 @@ static enum tr_status read_end(struct tr_pg_source *source, uint64_t *lsn, struc
     return TR_OK;
 }
 
-/* The copy of a process that was killed lives until its server process notices. */
-static enum tr_status await_free_name(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
-                                      struct tr_error *err)
+/* The copies of a process that was killed live until its server processes notice. */
+static enum tr_status await_free_names(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                       struct tr_error *err)
 {
     int64_t deadline_ms = tr_clock_mono_ms() + COPY_GONE_WAIT_MS;
     struct tr_pg_slot copy;
-    for (;;) {
-        if (tr_pg_slot_load(&source->sql, &source->server, catchup->slot_name, &copy, err) != TR_OK)
+    for (unsigned i = 0; i < TR_PG_LANES;) {
+        if (tr_pg_slot_load(&source->sql, &source->server, catchup->lanes[i].slot_name, &copy,
+                            err) != TR_OK)
             return TR_FAIL;
-        if (!copy.exists)
-            return TR_OK;
+        if (!copy.exists) {
+            i++;
+            continue;
+        }
         if (tr_clock_mono_ms() >= deadline_ms)
             return tr_pg_slot_fail_in_use(&source->settings, &copy, err);
         bool woken = false;
-        (void)tr_pg_wait(&catchup->conn, false, COPY_GONE_POLL_MS, &woken);
+        (void)tr_pg_wait(&catchup->lanes[0].conn, false, COPY_GONE_POLL_MS, &woken);
         if (woken)
             return tr_fail(err, TR_E_INTERRUPTED, "interrupted while waiting for the slot");
     }
+    return TR_OK;
 }
 
 static enum tr_status move_slot(struct tr_pg_conn *conn, const char *name, uint64_t lsn,
@@ -129,38 +134,69 @@ static enum tr_status move_slot(struct tr_pg_conn *conn, const char *name, uint6
     return status;
 }
 
-static enum tr_status copy_slot(struct tr_pg_source *source, const struct tr_pg_slot *slot,
-                                struct tr_pg_catchup *catchup, struct tr_error *err)
+static enum tr_status open_lane(struct tr_pg_source *source, struct tr_pg_lane *lane,
+                                struct tr_error *err)
 {
-    struct tr_outbuf sql = {0};
     PGresult *result = NULL;
-    if (source->stream_lsn > slot->confirmed_lsn &&
-        move_slot(&catchup->conn, source->settings.slot_name, source->stream_lsn, TR_PG_NO_TIMEOUT,
-                  err) != TR_OK)
+    struct tr_error ignored;
+    if (tr_pg_connect(&source->settings, false, source->wake_fds[0], &lane->conn, err) != TR_OK)
         return TR_FAIL;
     /* a server process whose client has died ends sooner; not every server's system can do it */
     if (source->server.version >= 140000 &&
-        tr_pg_exec(&catchup->conn, what_copy, "SET client_connection_check_interval = '1s'",
-                   TR_PG_QUERY_TIMEOUT_MS, &result, err) == TR_OK)
+        tr_pg_exec(&lane->conn, what_copy, "SET client_connection_check_interval = '1s'",
+                   TR_PG_QUERY_TIMEOUT_MS, &result, &ignored) == TR_OK)
         PQclear(result);
+    return TR_OK;
+}
+
+/* The lane's slot becomes a copy of the slot `from`. */
+static enum tr_status copy_slot(struct tr_pg_lane *lane, const char *from, struct tr_error *err)
+{
+    struct tr_outbuf sql = {0};
+    PGresult *result = NULL;
+    if (lane->has_slot) {
+        tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_drop_replication_slot(");
+        tr_pg_put_literal(&sql, lane->slot_name);
+        tr_outbuf_lit(&sql, "); ");
+    }
+    lane->has_slot = false;
     tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
-    tr_pg_put_literal(&sql, source->settings.slot_name);
+    tr_pg_put_literal(&sql, from);
     tr_outbuf_lit(&sql, ", ");
-    tr_pg_put_literal(&sql, catchup->slot_name);
+    tr_pg_put_literal(&sql, lane->slot_name);
     tr_outbuf_lit(&sql, ", true)");
-    enum tr_status status = tr_pg_exec(&catchup->conn, what_copy, tr_outbuf_cstr(&sql),
+    enum tr_status status = tr_pg_exec(&lane->conn, what_copy, tr_outbuf_cstr(&sql),
                                        TR_PG_QUERY_TIMEOUT_MS, &result, err);
     if (status == TR_OK)
         PQclear(result);
     tr_outbuf_free(&sql);
+    lane->has_slot = status == TR_OK;
     return status;
+}
+
+static enum tr_status open_first(struct tr_pg_source *source, const struct tr_pg_slot *slot,
+                                 struct tr_pg_catchup *catchup, struct tr_error *err)
+{
+    struct tr_pg_lane *lane = &catchup->lanes[0];
+    const char *own = source->settings.slot_name;
+    if (source->stream_lsn > slot->confirmed_lsn &&
+        move_slot(&lane->conn, own, source->stream_lsn, TR_PG_NO_TIMEOUT, err) != TR_OK)
+        return TR_FAIL;
+    return copy_slot(lane, own, err);
+}
+
+static void name_lanes(struct tr_pg_catchup *catchup, const char *slot_name)
+{
+    static const char *const suffixes[TR_PG_LANES] = {"_catchup", "_catchup_2"};
+    for (unsigned i = 0; i < TR_PG_LANES; i++)
+        (void)snprintf(catchup->lanes[i].slot_name, sizeof catchup->lanes[i].slot_name, "%.*s%s",
+                       (int)(TR_PG_NAME_BYTES_MAX - strlen(suffixes[i])), slot_name, suffixes[i]);
 }
 
 enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_pg_slot *slot,
                                    struct tr_pg_catchup *catchup, struct tr_error *err)
 {
     uint64_t min_lag = min_lag_of(source), end_lsn;
-    catchup->conn.wake_fd = -1;
     if (min_lag == 0)
         return TR_OK;
     if (read_end(source, &end_lsn, err) != TR_OK)
@@ -173,16 +209,14 @@ enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_
                "lag_bytes=%" PRIu64, lag);
         return TR_OK;
     }
-    (void)snprintf(catchup->slot_name, sizeof catchup->slot_name, "%.*s" NAME_SUFFIX,
-                   (int)(NAME_BYTES_MAX - strlen(NAME_SUFFIX)), source->settings.slot_name);
-    if (tr_pg_connect(&source->settings, false, source->wake_fds[0], &catchup->conn, err) !=
-            TR_OK ||
-        await_free_name(source, catchup, err) != TR_OK) {
+    struct tr_pg_lane *first = &catchup->lanes[0];
+    name_lanes(catchup, source->settings.slot_name);
+    if (open_lane(source, first, err) != TR_OK || await_free_names(source, catchup, err) != TR_OK) {
         tr_pg_catchup_close(catchup);
         return TR_FAIL;
     }
-    if (copy_slot(source, slot, catchup, err) != TR_OK) {
-        bool refused = err->code != TR_E_INTERRUPTED && PQstatus(catchup->conn.pg) == CONNECTION_OK;
+    if (open_first(source, slot, catchup, err) != TR_OK) {
+        bool refused = err->code != TR_E_INTERRUPTED && PQstatus(first->conn.pg) == CONNECTION_OK;
         tr_pg_catchup_close(catchup);
         if (!refused)
             return TR_FAIL;
@@ -192,7 +226,7 @@ enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_
                tr_log_quote(err->message, words, sizeof words));
         return TR_OK;
     }
-    catchup->state = TR_PG_CATCHUP_BETWEEN;
+    catchup->is_on = true;
     catchup->position = catchup->began_lsn = catchup->slot_lsn = source->stream_lsn;
     catchup->began_ms = tr_clock_mono_ms();
     tr_log(TR_LOG_INFO, "catching up: the log is read in chunks", "lag_bytes=%" PRIu64, lag);
@@ -201,37 +235,43 @@ enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_
 
 /* ---- chunks --------------------------------------------------------------------------------- */
 
-static enum tr_status look(struct tr_pg_catchup *catchup, struct tr_error *err)
+struct place {
+    uint64_t position, restart_lsn;
+};
+
+/* Where a lane's slot stands: at the end of its chunk, as soon as rows of it have come. */
+static enum tr_status look(struct tr_pg_catchup *catchup, struct tr_pg_conn *conn,
+                           const struct tr_pg_lane *lane, struct place *place, struct tr_error *err)
 {
     PGresult *row = NULL;
-    const char *params[] = {catchup->slot_name};
-    if (tr_pg_query(&catchup->conn, what_copy,
+    const char *params[] = {lane->slot_name};
+    if (tr_pg_query(conn, what_copy,
                     "SELECT confirmed_flush_lsn, restart_lsn, "
                     "pg_catalog.pg_current_wal_flush_lsn() "
                     "FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
                     1, params, &row, err) != TR_OK)
         return TR_FAIL;
     enum tr_status status = TR_OK;
-    uint64_t position = 0;
-    if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 0), &position) ||
-        !tr_lsn_parse(tr_pg_text(row, 0, 1), &catchup->restart_lsn) ||
-        !tr_lsn_parse(tr_pg_text(row, 0, 2), &catchup->server_lsn) || position < catchup->position)
+    if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 0), &place->position) ||
+        !tr_lsn_parse(tr_pg_text(row, 0, 1), &place->restart_lsn) ||
+        !tr_lsn_parse(tr_pg_text(row, 0, 2), &catchup->server_lsn) ||
+        place->position < lane->begin_lsn)
         status = tr_fail(err, TR_E_PG_PROTOCOL, "the temporary slot is not as it was left");
-    else
-        catchup->position = position;
     PQclear(row);
     return status;
 }
 
 static enum tr_status ask(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
-                          uint64_t up_to, struct tr_error *err)
+                          struct tr_pg_lane *lane, struct place from, struct tr_error *err)
 {
     char text[TR_PG_LSN_BYTES];
     struct tr_outbuf sql = {0}, name = {0};
+    uint64_t gap = distance(from.restart_lsn, from.position);
+    uint64_t up_to = from.position + tr_pg_catchup_chunk(gap, min_lag_of(source));
     tr_pg_put_identifier(&name, source->settings.publication_name);
     tr_outbuf_lit(&sql,
                   "COPY (SELECT lsn, data FROM pg_catalog.pg_logical_slot_get_binary_changes(");
-    tr_pg_put_literal(&sql, catchup->slot_name);
+    tr_pg_put_literal(&sql, lane->slot_name);
     tr_outbuf_printf(&sql, ", '%s', NULL, 'proto_version', '1', 'publication_names', ",
                      tr_lsn_format(up_to, text, sizeof text));
     tr_pg_put_literal(&sql, tr_outbuf_cstr(&name));
@@ -239,28 +279,29 @@ static enum tr_status ask(struct tr_pg_source *source, struct tr_pg_catchup *cat
         tr_outbuf_lit(&sql, ", 'messages', 'true'");
     tr_outbuf_lit(&sql, ")) TO STDOUT (FORMAT binary)");
     bool sent =
-        !sql.failed && !name.failed && PQsendQuery(catchup->conn.pg, tr_outbuf_cstr(&sql)) == 1;
+        !sql.failed && !name.failed && PQsendQuery(lane->conn.pg, tr_outbuf_cstr(&sql)) == 1;
     tr_outbuf_free(&sql);
     tr_outbuf_free(&name);
     if (!sent)
-        return tr_pg_fail_result(err, NULL, catchup->conn.pg, what_copy);
-    catchup->state = TR_PG_CATCHUP_ASKED;
-    catchup->asked_ms = tr_clock_mono_ms();
-    catchup->header_seen = false;
-    catchup->chunk_bytes = 0;
+        return tr_pg_fail_result(err, NULL, lane->conn.pg, what_copy);
+    lane->state = TR_PG_LANE_ASKED;
+    lane->begin_lsn = from.position;
+    lane->asked_ms = tr_clock_mono_ms();
+    lane->header_seen = false;
+    lane->chunk_bytes = 0;
     catchup->chunks++;
     return TR_OK;
 }
 
 static enum tr_status move_own_slot(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
-                                    struct tr_error *err)
+                                    struct tr_pg_conn *conn, struct tr_error *err)
 {
     uint64_t lsn = atomic_load(&source->progress.acknowledged_lsn);
     if (distance(catchup->slot_lsn, lsn) < min_lag_of(source) * SLOT_EVERY)
         return TR_OK;
     if (TR_FAILPOINT("source.postgres.before_ack") != 0)
         return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.before_ack");
-    if (move_slot(&catchup->conn, source->settings.slot_name, lsn, TR_PG_NO_TIMEOUT, err) != TR_OK)
+    if (move_slot(conn, source->settings.slot_name, lsn, TR_PG_NO_TIMEOUT, err) != TR_OK)
         return TR_FAIL;
     catchup->slot_lsn = lsn;
     return TR_OK;
@@ -269,32 +310,76 @@ static enum tr_status move_own_slot(struct tr_pg_source *source, struct tr_pg_ca
 static void tell_end(const struct tr_pg_catchup *catchup, const char *words)
 {
     tr_log(TR_LOG_INFO, words,
-           "read_bytes=%" PRIu64 " left_bytes=%" PRIu64 " chunks=%u ms=%" PRId64,
+           "read_bytes=%" PRIu64 " left_bytes=%" PRIu64 " chunks=%u lanes=%d ms=%" PRId64,
            catchup->position - catchup->began_lsn, distance(catchup->position, catchup->server_lsn),
-           catchup->chunks, tr_clock_mono_ms() - catchup->began_ms);
+           catchup->chunks, catchup->is_single ? 1 : TR_PG_LANES,
+           tr_clock_mono_ms() - catchup->began_ms);
 }
 
-/* The next chunk, or the end. */
+static struct tr_pg_lane *current_lane(struct tr_pg_catchup *catchup)
+{
+    return &catchup->lanes[catchup->current];
+}
+
+/* The lane is done with its chunk, and no other is under way: the next one, or the end. */
 static enum tr_status choose(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
                              struct tr_error *err)
 {
-    uint64_t before = catchup->position, min_lag = min_lag_of(source);
-    if (TR_FAILPOINT("source.postgres.between_chunks") != 0)
-        return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.between_chunks");
-    if (move_own_slot(source, catchup, err) != TR_OK || look(catchup, err) != TR_OK)
+    struct tr_pg_lane *lane = current_lane(catchup);
+    uint64_t min_lag = min_lag_of(source);
+    struct place place;
+    if (move_own_slot(source, catchup, &lane->conn, err) != TR_OK ||
+        look(catchup, &lane->conn, lane, &place, err) != TR_OK)
         return TR_FAIL;
+    bool first = catchup->chunks == 0, stuck = !first && place.position == lane->begin_lsn;
+    catchup->position = place.position;
     atomic_store(&source->progress.server_lsn, catchup->server_lsn);
-    uint64_t lag = distance(catchup->position, catchup->server_lsn);
-    uint64_t gap = distance(catchup->restart_lsn, catchup->position);
-    bool stuck = catchup->chunks > 0 && catchup->position == before;
-    if (stuck || tr_pg_catchup_is_over(lag, gap, catchup->position - before, catchup->chunk_bytes,
-                                       min_lag)) {
+    uint64_t lag = distance(place.position, catchup->server_lsn);
+    uint64_t gap = distance(place.restart_lsn, place.position);
+    if (stuck || tr_pg_catchup_is_over(lag, gap, !first && lane->chunk_bytes == 0, min_lag)) {
         tell_end(catchup, lag < min_lag ? "caught up: the log is followed"
                                         : "a transaction is open for long, or large: the log is "
                                           "followed");
         return TR_END;
     }
-    return ask(source, catchup, catchup->position + tr_pg_catchup_chunk(gap, min_lag), err);
+    return ask(source, catchup, lane, place, err);
+}
+
+/* Rows come from this lane, so its chunk is made: the other lane is asked for the one after it. */
+static enum tr_status ask_ahead(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                struct tr_error *err)
+{
+    const struct tr_pg_lane *lane = current_lane(catchup);
+    struct tr_pg_lane *other = &catchup->lanes[1 - catchup->current];
+    struct place place;
+    if (other->conn.pg == NULL && open_lane(source, other, err) != TR_OK)
+        return TR_FAIL;
+    if (move_own_slot(source, catchup, &other->conn, err) != TR_OK ||
+        look(catchup, &other->conn, lane, &place, err) != TR_OK)
+        return TR_FAIL;
+    uint64_t lag = distance(place.position, catchup->server_lsn);
+    if (place.position == lane->begin_lsn ||
+        tr_pg_catchup_is_over(lag, distance(place.restart_lsn, place.position), false,
+                              min_lag_of(source)))
+        return TR_OK; /* decided when the last row has come */
+    if (copy_slot(other, lane->slot_name, err) != TR_OK)
+        return TR_FAIL;
+    return ask(source, catchup, other, place, err);
+}
+
+static enum tr_status try_ahead(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                                struct tr_error *err)
+{
+    char words[400];
+    if (catchup->is_single || ask_ahead(source, catchup, err) == TR_OK)
+        return TR_OK;
+    if (err->code == TR_E_INTERRUPTED || err->code == TR_E_PG_SLOT_IN_USE)
+        return TR_FAIL;
+    catchup->is_single = true;
+    tr_log(TR_LOG_INFO, "chunks are made one after the other", "why=%s",
+           tr_log_quote(err->message, words, sizeof words));
+    tr_pg_disconnect(&catchup->lanes[1 - catchup->current].conn);
+    return TR_OK;
 }
 
 /* Of a chunk of which nothing was given: what it would have given, the walsender gives. */
@@ -307,42 +392,50 @@ static enum tr_status give_up(const struct tr_pg_catchup *catchup, const char *w
     return TR_END;
 }
 
-static enum tr_status take_answer(struct tr_pg_catchup *catchup, struct tr_error *err)
+static enum tr_status take_answer(struct tr_pg_lane *lane, struct tr_error *err)
 {
-    if (PQisBusy(catchup->conn.pg))
+    if (PQisBusy(lane->conn.pg))
         return TR_AGAIN;
-    PGresult *result = PQgetResult(catchup->conn.pg);
+    PGresult *result = PQgetResult(lane->conn.pg);
     bool good = PQresultStatus(result) == PGRES_COPY_OUT;
     if (!good)
-        (void)tr_pg_fail_result(err, result, catchup->conn.pg, what_copy);
+        (void)tr_pg_fail_result(err, result, lane->conn.pg, what_copy);
     PQclear(result);
     if (!good)
         return TR_FAIL;
-    catchup->state = TR_PG_CATCHUP_ROWS;
+    lane->state = TR_PG_LANE_ROWS;
     return TR_OK;
 }
 
 /* After the last row: what the server says about the COPY. */
 static enum tr_status end_chunk(struct tr_pg_catchup *catchup, struct tr_error *err)
 {
+    struct tr_pg_lane *lane = current_lane(catchup), *other = &catchup->lanes[1 - catchup->current];
     PGresult *result = NULL;
     enum tr_status status;
     int64_t deadline_ms = tr_clock_mono_ms() + TR_PG_QUERY_TIMEOUT_MS;
-    while ((status = tr_pg_result(&catchup->conn, what_copy, deadline_ms, &result, err)) == TR_OK)
+    while ((status = tr_pg_result(&lane->conn, what_copy, deadline_ms, &result, err)) == TR_OK)
         PQclear(result);
     if (status == TR_FAIL)
         return TR_FAIL;
-    catchup->state = TR_PG_CATCHUP_BETWEEN;
+    lane->state = TR_PG_LANE_IDLE;
+    if (TR_FAILPOINT("source.postgres.between_chunks") != 0)
+        return tr_fail(err, TR_E_PG_CONNECT, "failpoint source.postgres.between_chunks");
+    if (other->state != TR_PG_LANE_IDLE) {
+        catchup->current = 1 - catchup->current;
+        catchup->position = other->begin_lsn;
+        other->asked_ms = tr_clock_mono_ms();
+    }
     return TR_OK;
 }
 
 /* A row as a message. TR_AGAIN: it is none (the COPY's trailer). */
-static enum tr_status unwrap(struct tr_pg_catchup *catchup, char *buffer, size_t len,
+static enum tr_status unwrap(struct tr_pg_lane *lane, char *buffer, size_t len,
                              struct tr_pg_logged *message, struct tr_error *err)
 {
     struct tr_slice tuple;
-    if (tr_pgcopy_binary_row((struct tr_slice){buffer, len}, &catchup->header_seen, 2, &tuple,
-                             err) != TR_OK)
+    if (tr_pgcopy_binary_row((struct tr_slice){buffer, len}, &lane->header_seen, 2, &tuple, err) !=
+        TR_OK)
         return TR_FAIL;
     if (tuple.len == 0)
         return TR_AGAIN;
@@ -356,24 +449,32 @@ static enum tr_status unwrap(struct tr_pg_catchup *catchup, char *buffer, size_t
                                      .payload_at = (size_t)(tuple.ptr - buffer) + TUPLE_HEADER,
                                      .payload_len = tuple.len - TUPLE_HEADER,
                                      .lsn = lsn};
-    catchup->chunk_bytes += len;
     return TR_OK;
 }
 
-static enum tr_status take_row(struct tr_pg_catchup *catchup, struct tr_pg_logged *message,
-                               struct tr_error *err)
+static enum tr_status take_row(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
+                               struct tr_pg_logged *message, struct tr_error *err)
 {
+    struct tr_pg_lane *lane = current_lane(catchup);
     char *buffer = NULL;
-    int len = PQgetCopyData(catchup->conn.pg, &buffer, 1);
+    int len = PQgetCopyData(lane->conn.pg, &buffer, 1);
     if (len == 0)
         return TR_AGAIN;
     if (len == -1)
         return end_chunk(catchup, err);
     if (len < 0)
-        return tr_pg_fail_result(err, NULL, catchup->conn.pg, what_copy);
-    enum tr_status status = unwrap(catchup, buffer, (size_t)len, message, err);
-    if (status != TR_OK)
+        return tr_pg_fail_result(err, NULL, lane->conn.pg, what_copy);
+    enum tr_status status = unwrap(lane, buffer, (size_t)len, message, err);
+    if (status == TR_OK) {
+        bool first = lane->chunk_bytes == 0;
+        lane->chunk_bytes += (size_t)len;
+        if (first)
+            status = try_ahead(source, catchup, err);
+    }
+    if (status != TR_OK) {
         PQfreemem(buffer);
+        *message = (struct tr_pg_logged){0};
+    }
     return status == TR_AGAIN ? TR_OK : status;
 }
 
@@ -382,28 +483,39 @@ enum tr_status tr_pg_catchup_next(struct tr_pg_source *source, struct tr_pg_catc
 {
     enum tr_status status = TR_OK;
     *message = (struct tr_pg_logged){0};
-    if (catchup->state == TR_PG_CATCHUP_OFF)
-        return TR_END;
     while (status == TR_OK && message->buffer == NULL) {
-        if (catchup->state == TR_PG_CATCHUP_BETWEEN) {
+        struct tr_pg_lane *lane = current_lane(catchup);
+        if (lane->state == TR_PG_LANE_IDLE) {
             status = choose(source, catchup, err);
             if (status != TR_OK)
                 return status;
-        } else if (catchup->state == TR_PG_CATCHUP_ASKED) {
-            status = take_answer(catchup, err);
+        } else if (lane->state == TR_PG_LANE_ASKED) {
+            status = take_answer(lane, err);
         } else {
-            status = take_row(catchup, message, err);
+            status = take_row(source, catchup, message, err);
         }
     }
-    if (status == TR_OK || catchup->chunk_bytes > 0)
+    const struct tr_pg_lane *lane = current_lane(catchup);
+    if (status == TR_OK || lane->chunk_bytes > 0 || lane->state == TR_PG_LANE_IDLE)
         return status;
-    bool late = tr_clock_mono_ms() - catchup->asked_ms >= FIRST_ROW_MS;
+    bool late = tr_clock_mono_ms() - lane->asked_ms >= FIRST_ROW_MS;
     if (status == TR_AGAIN && late)
         return give_up(catchup, "no answer in time");
-    if (status == TR_FAIL && PQstatus(catchup->conn.pg) == CONNECTION_OK &&
+    if (status == TR_FAIL && PQstatus(lane->conn.pg) == CONNECTION_OK &&
         err->code != TR_E_INTERRUPTED)
         return give_up(catchup, err->message);
     return status;
+}
+
+struct tr_pg_conn *tr_pg_catchup_conn(struct tr_pg_catchup *catchup)
+{
+    return &current_lane(catchup)->conn;
+}
+
+void tr_pg_catchup_keepalive(struct tr_pg_catchup *catchup)
+{
+    for (unsigned i = 0; i < TR_PG_LANES; i++)
+        catchup->lanes[i].asked_ms = tr_clock_mono_ms();
 }
 
 /* ---- end ------------------------------------------------------------------------------------ */
@@ -424,6 +536,10 @@ void tr_pg_catchup_finish(struct tr_pg_source *source, struct tr_pg_catchup *cat
 
 void tr_pg_catchup_close(struct tr_pg_catchup *catchup)
 {
-    tr_pg_disconnect(&catchup->conn);
-    catchup->state = TR_PG_CATCHUP_OFF;
+    for (unsigned i = 0; i < TR_PG_LANES; i++) {
+        tr_pg_disconnect(&catchup->lanes[i].conn);
+        catchup->lanes[i].state = TR_PG_LANE_IDLE;
+        catchup->lanes[i].has_slot = false;
+    }
+    catchup->is_on = false;
 }

@@ -228,10 +228,7 @@ static enum tr_status take_slot(struct tr_pg_source *source, struct tr_pg_slot *
     return tr_pg_wait_inactive(source, slot, err);
 }
 
-static bool is_catching_up(const struct tr_pg_stream *stream)
-{
-    return stream->catchup.state != TR_PG_CATCHUP_OFF;
-}
+static bool is_catching_up(const struct tr_pg_stream *stream) { return stream->catchup.is_on; }
 
 enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *err)
 {
@@ -640,7 +637,7 @@ static void look_after(struct tr_pg_source *source)
 
 static struct tr_pg_conn *live_conn(struct tr_pg_stream *stream)
 {
-    return is_catching_up(stream) ? &stream->catchup.conn : &stream->conn;
+    return is_catching_up(stream) ? tr_pg_catchup_conn(&stream->catchup) : &stream->conn;
 }
 
 /* Waits for the socket, no longer than until the deadline or the next status. TR_AGAIN: woken. */
@@ -722,8 +719,8 @@ enum tr_status tr_pg_stream_keepalive(struct tr_pg_source *source, struct tr_err
     struct tr_pg_stream *stream = source->stream;
     if (stream == NULL || !(stream->streaming || is_catching_up(stream)))
         return TR_OK;
-    /* nothing is read: its silence means nothing */
-    stream->heard_ms = stream->catchup.asked_ms = tr_clock_mono_ms();
+    stream->heard_ms = tr_clock_mono_ms(); /* nothing is read: its silence means nothing */
+    tr_pg_catchup_keepalive(&stream->catchup);
     return send_status(source, false, err);
 }
 

@@ -35,7 +35,7 @@ class Kills(Case):
         self.db = self.database(SOURCE)
         source.setdefault("scan.snapshot.chunk.size", self.CHUNK)
         # What comes between a kill and the next start is mostly more than that: read in chunks by SQL.
-        source.setdefault("catch-up.min.lag", "64KB")
+        source.setdefault("catch-up.min.lag", "32KB")
         self.run_ = self.pipeline(self.db.source("public.ledger", **source), self.sink(),
                                   pipeline=dict({"checkpoint.interval": "100ms"}, **self.SETTINGS))
         return self.run_

@@ -74,6 +74,7 @@ class CatchUp(Base):
         self.whole(load.changes)
         self.said(BEGUN)
         self.assertGreater(self.chunks(), 3)
+        self.said("lanes=2")
         self.no_copy_is_left()
         self.db.execute("insert into ledger values (-5, 0, 0, 0, 'followed', now())")
         self.whole(load.changes + [("c", -5, 0)])
@@ -166,7 +167,7 @@ class CatchUp(Base):
         self.equal()
 
     def test_the_slot_follows_between_chunks(self):
-        """After eight times the least lag the pipeline's slot has moved, and the log behind it can go."""
+        """After 16 times the least lag the pipeline's slot has moved, and the log behind it can go."""
         self.sqlite()
         self.stopped()
         work = []
@@ -273,6 +274,20 @@ class Full(Base):
         self.equal()
         self.said("the log cannot be read in chunks and is followed from the start")
         self.assertNotIn(BEGUN, self.run_.text())
+
+
+class OneLane(Base):
+    PG_SETTINGS = {"max_replication_slots": 2}
+
+    def test_one_slot_is_free(self):
+        self.files()
+        self.stopped()
+        load = self.backlog(1000)
+        self.run_.start()
+        self.whole(load.changes)
+        self.said("chunks are made one after the other")
+        self.assertGreater(self.chunks(), 3)
+        self.said("lanes=1")
 
 
 class Forbidden(Base):
