@@ -91,7 +91,7 @@ def beside_log(f, found, variant):
     log = f.rate("stream-null", "floor", variant)
     if found is None or log is None:
         return found
-    return "%s; the log alone: %.0f k/s" % (found[0], log / 1000), found[1]
+    return "%s; a walsender alone: %.0f k/s" % (found[0], log / 1000), found[1]
 
 
 def sqlite_rate(f, variant):

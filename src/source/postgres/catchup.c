@@ -17,8 +17,8 @@
  *   - The function makes a whole chunk before it gives the first row, and its session does nothing
  *     else until the last one is taken. So there are two lanes, each a session with a copy of the
  *     slot: as soon as one gives rows, its slot stands at the chunk's end, is copied for the other
- *     lane, and that is asked for the chunk after it. With no place for a second slot one lane
- * does.
+ *     lane, and that is asked for the chunk after it. Without a place for a second slot one lane
+ *     makes all chunks.
  *   - Each call reads the log again from where the oldest transaction that was open began
  *     (restart_lsn), which costs about a sixth of decoding it. Therefore the further back that is,
  *     the longer a chunk; and when it is too far, as with a transaction that stays open, or one so

@@ -179,8 +179,8 @@ const struct tr_option tr_pg_option_table[] = {
      .max = INT64_C(1) << 30,
      .help =
          "Log behind the position from which, at a start, it is first read in chunks by SQL, on "
-         "a temporary copy of the slot: faster, and less work for the server, than following "
-         "it. Needs one more of max_replication_slots; without it the log is followed. 0 = "
+         "temporary copies of the slot: faster, and less work for the server, than following it. "
+         "Takes two more of max_replication_slots, or one; without, the log is followed. 0 = "
          "never."},
     {.name = "decoding.plugin.name",
      .type = TR_OPT_ENUM,

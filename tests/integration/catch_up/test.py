@@ -203,6 +203,17 @@ class CatchUp(Base):
         self.assertNotIn(BEGUN, self.run_.text())
 
 
+class On12(Base):
+    PG_VERSION = "12"
+    test_chunks = CatchUp.test_many_chunks_give_each_change_once_and_in_order
+    test_meanwhile = CatchUp.test_what_comes_meanwhile_comes_once
+    test_ddl = CatchUp.test_ddl_and_truncate_between
+
+
+class On18(On12):
+    PG_VERSION = "18"
+
+
 class Limits(Base):
     def test_a_large_transaction_is_followed(self):
         """The function would have to gather it whole."""
