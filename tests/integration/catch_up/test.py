@@ -55,6 +55,8 @@ class Base(Case):
         wait_equal(lambda: whole_history(read_folder(self.folder), changes, {}), self.run_, timeout)
 
     def said(self, text):
+        """Now or soon: what a target holds may be there before the line is."""
+        wait_for(lambda: text in self.run_.text() or not self.run_.running(), 20, repr(text))
         self.assertIn(text, self.run_.text(), self.run_.tail())
 
     def chunks(self):
