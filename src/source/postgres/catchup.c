@@ -39,6 +39,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/outbuf.h"
+#include "decode/cursor.h"
 #include "decode/pgcopy.h"
 #include "source/postgres/source.h"
 
@@ -79,19 +80,6 @@ static uint64_t min_lag_of(const struct tr_pg_source *source)
 static uint64_t distance(uint64_t from, uint64_t to) { return to > from ? to - from : 0; }
 
 /* ---- begin ---------------------------------------------------------------------------------- */
-
-static enum tr_status read_end(struct tr_pg_source *source, uint64_t *lsn, struct tr_error *err)
-{
-    PGresult *row = NULL;
-    if (tr_pg_exec(&source->sql, "read the log's end",
-                   "SELECT pg_catalog.pg_current_wal_flush_lsn()", TR_PG_QUERY_TIMEOUT_MS, &row,
-                   err) != TR_OK)
-        return TR_FAIL;
-    if (PQntuples(row) != 1 || !tr_lsn_parse(tr_pg_text(row, 0, 0), lsn))
-        *lsn = 0;
-    PQclear(row);
-    return TR_OK;
-}
 
 /* The copies of a process that was killed live until its server processes notice. */
 static enum tr_status await_free_names(struct tr_pg_source *source, struct tr_pg_catchup *catchup,
@@ -152,26 +140,22 @@ static enum tr_status open_lane(struct tr_pg_source *source, struct tr_pg_lane *
 /* The lane's slot becomes a copy of the slot `from`. */
 static enum tr_status copy_slot(struct tr_pg_lane *lane, const char *from, struct tr_error *err)
 {
-    struct tr_outbuf sql = {0};
     PGresult *result = NULL;
+    const char *params[] = {lane->slot_name, from};
     if (lane->has_slot) {
-        tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_drop_replication_slot(");
-        tr_pg_put_literal(&sql, lane->slot_name);
-        tr_outbuf_lit(&sql, "); ");
+        if (tr_pg_query(&lane->conn, what_copy, "SELECT pg_catalog.pg_drop_replication_slot($1)", 1,
+                        params, &result, err) != TR_OK)
+            return TR_FAIL;
+        PQclear(result);
     }
     lane->has_slot = false;
-    tr_outbuf_lit(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
-    tr_pg_put_literal(&sql, from);
-    tr_outbuf_lit(&sql, ", ");
-    tr_pg_put_literal(&sql, lane->slot_name);
-    tr_outbuf_lit(&sql, ", true)");
-    enum tr_status status = tr_pg_exec(&lane->conn, what_copy, tr_outbuf_cstr(&sql),
-                                       TR_PG_QUERY_TIMEOUT_MS, &result, err);
-    if (status == TR_OK)
-        PQclear(result);
-    tr_outbuf_free(&sql);
-    lane->has_slot = status == TR_OK;
-    return status;
+    if (tr_pg_query(&lane->conn, what_copy,
+                    "SELECT pg_catalog.pg_copy_logical_replication_slot($2, $1, true)", 2, params,
+                    &result, err) != TR_OK)
+        return TR_FAIL;
+    PQclear(result);
+    lane->has_slot = true;
+    return TR_OK;
 }
 
 static enum tr_status open_first(struct tr_pg_source *source, const struct tr_pg_slot *slot,
@@ -196,13 +180,10 @@ static void name_lanes(struct tr_pg_catchup *catchup, const char *slot_name)
 enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_pg_slot *slot,
                                    struct tr_pg_catchup *catchup, struct tr_error *err)
 {
-    uint64_t min_lag = min_lag_of(source), end_lsn;
-    if (min_lag == 0)
-        return TR_OK;
-    if (read_end(source, &end_lsn, err) != TR_OK)
-        return TR_FAIL;
+    uint64_t min_lag = min_lag_of(source);
+    uint64_t end_lsn = slot->restart_lsn + (uint64_t)slot->retained_bytes;
     uint64_t lag = distance(source->stream_lsn, end_lsn);
-    if (lag < min_lag)
+    if (min_lag == 0 || lag < min_lag)
         return TR_OK;
     if (distance(slot->restart_lsn, source->stream_lsn) > min_lag * START_GAP_MAX) {
         tr_log(TR_LOG_INFO, "a transaction has been open for long: the log is followed",
@@ -441,14 +422,11 @@ static enum tr_status unwrap(struct tr_pg_lane *lane, char *buffer, size_t len,
         return TR_AGAIN;
     if (tuple.len <= TUPLE_HEADER)
         return tr_fail(err, TR_E_PG_PROTOCOL, "a row of the log is too short");
-    uint64_t lsn = 0;
-    for (size_t i = 0; i < sizeof lsn; i++)
-        lsn = lsn << 8 | (uint8_t)tuple.ptr[TUPLE_LSN + i];
     *message = (struct tr_pg_logged){.buffer = buffer,
                                      .buffer_len = len,
                                      .payload_at = (size_t)(tuple.ptr - buffer) + TUPLE_HEADER,
                                      .payload_len = tuple.len - TUPLE_HEADER,
-                                     .lsn = lsn};
+                                     .lsn = tr_load_u64(tuple.ptr + TUPLE_LSN)};
     return TR_OK;
 }
 
@@ -514,8 +492,8 @@ struct tr_pg_conn *tr_pg_catchup_conn(struct tr_pg_catchup *catchup)
 
 void tr_pg_catchup_keepalive(struct tr_pg_catchup *catchup)
 {
-    for (unsigned i = 0; i < TR_PG_LANES; i++)
-        catchup->lanes[i].asked_ms = tr_clock_mono_ms();
+    current_lane(catchup)->asked_ms =
+        tr_clock_mono_ms(); /* the other's counts when its turn comes */
 }
 
 /* ---- end ------------------------------------------------------------------------------------ */

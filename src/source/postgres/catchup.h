@@ -24,7 +24,7 @@ enum tr_pg_lane_state {
 struct tr_pg_lane {
     enum tr_pg_lane_state state;
     struct tr_pg_conn conn;
-    char slot_name[64]; /* of its temporary slot */
+    char slot_name[TR_PG_NAME_BYTES_MAX + 1]; /* of its temporary slot */
     bool has_slot;
     bool header_seen;
     uint64_t begin_lsn;   /* of the chunk */

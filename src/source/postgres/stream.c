@@ -26,6 +26,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/outbuf.h"
+#include "decode/cursor.h"
 #include "source/postgres/catchup.h"
 #include "source/postgres/pace.h"
 #include "source/postgres/source.h"
@@ -66,14 +67,6 @@ struct tr_pg_stream {
     const struct tr_table *bound_table; /* the last one asked for in load_bounds, and the answer */
     uint64_t skip_lsn, soft_lsn;
 };
-
-static uint64_t load_u64(const char *at)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | (uint8_t)at[i];
-    return value;
-}
 
 static void store_u64(char *at, uint64_t value)
 {
@@ -229,6 +222,11 @@ static enum tr_status take_slot(struct tr_pg_source *source, struct tr_pg_slot *
 }
 
 static bool is_catching_up(const struct tr_pg_stream *stream) { return stream->catchup.is_on; }
+
+static bool is_open(const struct tr_pg_stream *stream)
+{
+    return stream != NULL && (stream->streaming || is_catching_up(stream));
+}
 
 enum tr_status tr_pg_stream_start(struct tr_pg_source *source, struct tr_error *err)
 {
@@ -413,7 +411,7 @@ static enum tr_status take_data(struct tr_pg_source *source, struct tr_pg_logged
     uint32_t from = batch->event_count;
     bool hold = message.buffer_len >= HOLD_BYTES;
     if (payload.len >= 9 && payload.ptr[0] == 'B')
-        stream->txn_commit_lsn = load_u64(payload.ptr + 1);
+        stream->txn_commit_lsn = tr_load_u64(payload.ptr + 1);
     enum tr_status status =
         tr_pgoutput_decode(stream->decoder, payload, !hold, message.lsn, recv_ts_us, batch, err);
     if (status == TR_FAIL || finish_events(source, batch, from, err) != TR_OK) {
@@ -444,12 +442,12 @@ static enum tr_status take_data(struct tr_pg_source *source, struct tr_pg_logged
 static void take_keepalive(struct tr_pg_source *source, const char *buffer)
 {
     struct tr_pg_stream *stream = source->stream;
-    uint64_t end_lsn = load_u64(buffer + 1);
+    uint64_t end_lsn = tr_load_u64(buffer + 1);
     bool asked = buffer[17] != 0;
     atomic_store_explicit(&source->progress.server_lsn, end_lsn, memory_order_relaxed);
     if (!tr_pgoutput_in_transaction(stream->decoder) && end_lsn > stream->idle_lsn) {
         stream->idle_lsn = end_lsn;
-        stream->idle_ts_us = (int64_t)load_u64(buffer + 9) + PG_EPOCH_US;
+        stream->idle_ts_us = (int64_t)tr_load_u64(buffer + 9) + PG_EPOCH_US;
         atomic_store_explicit(&source->progress.read_lsn, end_lsn, memory_order_relaxed);
     }
     stream->answer_asked |= asked;
@@ -487,14 +485,14 @@ static enum tr_status next_sent(struct tr_pg_source *source, struct tr_pg_logged
         return tr_pg_fail_result(err, NULL, stream->conn.pg, "follow the log");
     stream->pace.look_bytes += (size_t)len;
     if (buffer[0] == 'w' && len > HEADER_BYTES) {
-        uint64_t end_lsn = load_u64(buffer + 9);
+        uint64_t end_lsn = tr_load_u64(buffer + 9);
         if (end_lsn > atomic_load_explicit(&source->progress.server_lsn, memory_order_relaxed))
             atomic_store_explicit(&source->progress.server_lsn, end_lsn, memory_order_relaxed);
         *message = (struct tr_pg_logged){.buffer = buffer,
                                          .buffer_len = (size_t)len,
                                          .payload_at = HEADER_BYTES,
                                          .payload_len = (size_t)len - HEADER_BYTES,
-                                         .lsn = load_u64(buffer + 1)};
+                                         .lsn = tr_load_u64(buffer + 1)};
         return TR_OK;
     }
     enum tr_status status = TR_OK;
@@ -685,7 +683,7 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
     if (source->bounded)
         return TR_END;
     struct tr_pg_stream *stream = source->stream;
-    if (stream == NULL || !(stream->streaming || is_catching_up(stream)))
+    if (!is_open(stream))
         return tr_fail(err, TR_E_INTERNAL, "the source was read before its stream was opened");
     int64_t deadline_ms = tr_clock_mono_ms() + timeout_ms;
     uint32_t from = batch->event_count;
@@ -717,7 +715,7 @@ enum tr_status tr_pg_stream_read(struct tr_pg_source *source, struct tr_batch *b
 enum tr_status tr_pg_stream_keepalive(struct tr_pg_source *source, struct tr_error *err)
 {
     struct tr_pg_stream *stream = source->stream;
-    if (stream == NULL || !(stream->streaming || is_catching_up(stream)))
+    if (!is_open(stream))
         return TR_OK;
     stream->heard_ms = tr_clock_mono_ms(); /* nothing is read: its silence means nothing */
     tr_pg_catchup_keepalive(&stream->catchup);

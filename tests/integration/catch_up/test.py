@@ -41,10 +41,10 @@ class Base(Case):
         self.run_.stop()
         self.pg.wait_slot_idle(self.slot)
 
-    def backlog(self, transactions=400, **kwargs):
+    def backlog(self, transactions=400):
         """Changes of several writers that nobody has read."""
         with Checkpoints(self.db, 0.03):
-            load = Loads(self.db, writers=3, pause=0.001, **kwargs).start()
+            load = Loads(self.db, writers=3, pause=0.001).start()
             wait_for(lambda: load.committed >= transactions or load.errors(), 60, "the load")
             return load.stop()
 
@@ -128,27 +128,22 @@ class CatchUp(Base):
         self.whole(load.changes)
         self.said(BEGUN)
 
-    def test_a_kill_between_chunks(self):
+    def kill_at(self, point, passages):
         self.files()
         self.stopped()
         load = self.backlog(1200)
-        for passage in (1, 3, 2):
-            self.run_.start(failpoint="source.postgres.between_chunks=kill@%d" % passage)
+        for passage in passages:
+            self.run_.start(failpoint="%s=kill@%d" % (point, passage))
             self.assertEqual(self.run_.wait_exit(), -signal.SIGKILL, self.run_.tail())
             self.said(BEGUN)
         self.run_.start()
         self.whole(load.changes)
 
+    def test_a_kill_between_chunks(self):
+        self.kill_at("source.postgres.between_chunks", (1, 3, 2))
+
     def test_a_kill_in_a_chunk(self):
-        self.files()
-        self.stopped()
-        load = self.backlog(1200)
-        for passage in (200, 1500, 3000):
-            self.run_.start(failpoint="source.postgres.stream_cut=kill@%d" % passage)
-            self.assertEqual(self.run_.wait_exit(), -signal.SIGKILL, self.run_.tail())
-            self.said(BEGUN)
-        self.run_.start()
-        self.whole(load.changes)
+        self.kill_at("source.postgres.stream_cut", (200, 1500, 3000))
 
     def test_a_stop_in_between_moves_the_slot(self):
         self.sqlite()
