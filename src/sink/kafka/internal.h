@@ -27,6 +27,7 @@ struct kafka_sink {
     bool position_topic_given;
     rd_kafka_t *admin;    /* metadata and topics; never produces */
     rd_kafka_t *producer; /* made by load_marks or writer_open */
+    int64_t txn_began_ms; /* tr_clock_mono_ms; 0: none is open */
     struct kafka_topics topics;
     struct kafka_pairs headers;
     int64_t broker_message_bytes;      /* message.max.bytes of the cluster, 0 unknown */
@@ -42,9 +43,11 @@ enum tr_status kafka_producer_open(struct kafka_sink *sink, struct tr_error *err
 /* What the client says went wrong for good, as an error of ours; TR_OK when nothing did. */
 enum tr_status kafka_producer_fatal(struct kafka_sink *sink, struct tr_error *err);
 enum tr_status kafka_txn_begin(struct kafka_sink *sink, struct tr_error *err);
-/* Blocks until the transaction is committed, aborted, or the sink is interrupted. started_ms: when
- * it began (tr_clock_mono_ms). */
-enum tr_status kafka_txn_commit(struct kafka_sink *sink, int64_t started_ms, struct tr_error *err);
+/* Blocks until the transaction is committed, aborted, or the sink is interrupted. */
+enum tr_status kafka_txn_commit(struct kafka_sink *sink, struct tr_error *err);
+/* The client took no record for `topic`: why. Always TR_FAIL. */
+enum tr_status kafka_produce_fail(struct kafka_sink *sink, rd_kafka_resp_err_t native,
+                                  const char *topic, struct tr_error *err);
 void kafka_txn_abort(struct kafka_sink *sink, int timeout_ms);
 /* Delivery report; writer.c. */
 void kafka_on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque);

@@ -293,7 +293,7 @@ static enum tr_status empty_shared_topic(struct kafka_sink *sink, struct tr_erro
         if (status == TR_OK)
             status = kafka_positions_send(sink, &staged, err);
         if (status == TR_OK)
-            status = kafka_txn_commit(sink, 0, err);
+            status = kafka_txn_commit(sink, err);
     }
     tr_state_free(&staged);
     return status;

@@ -185,8 +185,7 @@ static enum tr_status send_one(struct kafka_sink *sink, rd_kafka_topic_t *topic,
         if (native == RD_KAFKA_RESP_ERR_NO_ERROR)
             return TR_OK;
         if (native != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            return kafka_fail(err, native, NULL, "writing the position to topic %s",
-                              sink->position_topic);
+            return kafka_produce_fail(sink, native, sink->position_topic, err);
         if (atomic_load(&sink->health->interrupted))
             return tr_fail(err, TR_E_INTERRUPTED, "interrupted while writing the position");
         (void)rd_kafka_poll(sink->producer, POLL_SLICE_MS);

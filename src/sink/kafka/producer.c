@@ -48,8 +48,9 @@ static enum tr_status interrupted(struct tr_error *err)
 
 /* An error of the transactional API, which is destroyed. */
 static enum tr_status txn_fail(struct kafka_sink *sink, rd_kafka_error_t *native, const char *what,
-                               int64_t age_ms, struct tr_error *err)
+                               struct tr_error *err)
 {
+    int64_t age_ms = sink->txn_began_ms == 0 ? 0 : tr_clock_mono_ms() - sink->txn_began_ms;
     rd_kafka_resp_err_t code = rd_kafka_error_code(native);
     bool abortable = rd_kafka_error_txn_requires_abort(native);
     bool fatal = rd_kafka_error_is_fatal(native);
@@ -101,7 +102,7 @@ enum tr_status kafka_producer_open(struct kafka_sink *sink, struct tr_error *err
         (void)rd_kafka_poll(sink->producer, 0);
         bool again = rd_kafka_error_is_retriable(native) && tr_clock_mono_ms() < until_ms;
         if (!again)
-            return txn_fail(sink, native, "taking over the pipeline's transactional id", 0, err);
+            return txn_fail(sink, native, "taking over the pipeline's transactional id", err);
         rd_kafka_error_destroy(native);
         if (atomic_load(&sink->health->interrupted))
             return interrupted(err);
@@ -111,30 +112,49 @@ enum tr_status kafka_producer_open(struct kafka_sink *sink, struct tr_error *err
 enum tr_status kafka_txn_begin(struct kafka_sink *sink, struct tr_error *err)
 {
     rd_kafka_error_t *native = rd_kafka_begin_transaction(sink->producer);
-    return native == NULL ? TR_OK : txn_fail(sink, native, "beginning a Kafka transaction", 0, err);
+    if (native != NULL)
+        return txn_fail(sink, native, "beginning a Kafka transaction", err);
+    sink->txn_began_ms = tr_clock_mono_ms();
+    return TR_OK;
 }
 
-enum tr_status kafka_txn_commit(struct kafka_sink *sink, int64_t started_ms, struct tr_error *err)
+enum tr_status kafka_txn_commit(struct kafka_sink *sink, struct tr_error *err)
 {
     int64_t until_ms = tr_clock_mono_ms() + sink->options->transaction_timeout_ms + COMMIT_EXTRA_MS;
     for (;;) {
         rd_kafka_error_t *native = rd_kafka_commit_transaction(sink->producer, SLICE_MS);
-        if (native == NULL)
+        if (native == NULL) {
+            sink->txn_began_ms = 0;
             return TR_OK;
-        int64_t now_ms = tr_clock_mono_ms();
-        bool again = rd_kafka_error_is_retriable(native) && now_ms < until_ms;
+        }
+        bool again = rd_kafka_error_is_retriable(native) && tr_clock_mono_ms() < until_ms;
         if (!again)
-            return txn_fail(sink, native, "committing a Kafka transaction", now_ms - started_ms,
-                            err);
+            return txn_fail(sink, native, "committing a Kafka transaction", err);
         rd_kafka_error_destroy(native);
         if (atomic_load(&sink->health->interrupted))
             return interrupted(err);
     }
 }
 
+/* To a record of a transaction that broke the client says _STATE and no more; the reason is said to
+ * whoever asks for the next transaction, which is refused for it. */
+enum tr_status kafka_produce_fail(struct kafka_sink *sink, rd_kafka_resp_err_t native,
+                                  const char *topic, struct tr_error *err)
+{
+    rd_kafka_error_t *reason = NULL;
+    if (sink->transactional && native == RD_KAFKA_RESP_ERR__STATE)
+        reason = rd_kafka_begin_transaction(sink->producer);
+    if (reason != NULL && rd_kafka_error_code(reason) != RD_KAFKA_RESP_ERR__STATE)
+        return txn_fail(sink, reason, "writing in a Kafka transaction", err);
+    if (reason != NULL)
+        rd_kafka_error_destroy(reason);
+    return kafka_fail(err, native, NULL, "writing to topic %s", topic);
+}
+
 void kafka_txn_abort(struct kafka_sink *sink, int timeout_ms)
 {
     rd_kafka_error_t *native = rd_kafka_abort_transaction(sink->producer, timeout_ms);
+    sink->txn_began_ms = 0;
     if (native == NULL)
         return;
     char text[400];

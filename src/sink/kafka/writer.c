@@ -66,7 +66,6 @@ struct kafka_writer {
     /* exactly once */
     bool open; /* a Kafka transaction is */
     uint64_t open_records;
-    int64_t opened_ms;
     struct tr_state staged; /* marks for its end */
     struct kafka_held held;
 };
@@ -237,7 +236,6 @@ static enum tr_status open_transaction(struct kafka_writer *writer, struct tr_er
         return TR_FAIL;
     writer->open = true;
     writer->open_records = 0;
-    writer->opened_ms = tr_clock_mono_ms();
     return TR_OK;
 }
 
@@ -259,7 +257,7 @@ static enum tr_status send_record(struct kafka_writer *writer, struct kafka_reco
         } else if (check_failure(writer, err) != TR_OK) {
             status = TR_FAIL;
         } else {
-            status = kafka_fail(err, native, NULL, "writing to topic %s", record->topic->name);
+            status = kafka_produce_fail(writer->sink, native, record->topic->name, err);
             err->seq = record->seq;
         }
     }
@@ -388,7 +386,7 @@ static enum tr_status commit_open(struct kafka_writer *writer, struct tr_error *
     if (fault != 0)
         return tr_fail(err, TR_E_KAFKA_DELIVERY, "committing a Kafka transaction: %s",
                        strerror(fault));
-    enum tr_status status = kafka_txn_commit(sink, writer->opened_ms, err);
+    enum tr_status status = kafka_txn_commit(sink, err);
     if (writer->failed) { /* the record's own error says more than "aborted" */
         *err = writer->failure;
         status = TR_FAIL;
@@ -412,9 +410,9 @@ static enum tr_status take_commit(struct kafka_writer *writer, const struct tr_e
         return TR_OK;
     if (kafka_positions_stage(writer->sink, event, &writer->staged, err) != TR_OK)
         return TR_FAIL;
-    bool due = writer->open &&
-               ((int64_t)writer->open_records >= options->transaction_records ||
-                tr_clock_mono_ms() - writer->opened_ms >= options->transaction_interval_ms);
+    bool due = writer->open && ((int64_t)writer->open_records >= options->transaction_records ||
+                                tr_clock_mono_ms() - writer->sink->txn_began_ms >=
+                                    options->transaction_interval_ms);
     return due ? commit_open(writer, err) : TR_OK;
 }
 
