@@ -128,7 +128,7 @@ enum tr_status ksrc_client_new(struct ksrc_source *source, rd_kafka_t **out, str
     kafka_conf_callbacks(conf, source);
     rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
     if (source->options->assignment == KSRC_GROUP && !source->context->checking)
-        rd_kafka_conf_set_rebalance_cb(conf, ksrc_on_rebalance);
+        ksrc_group_conf(source, conf);
     if (set_defaults(source, conf, err) != TR_OK)
         goto fail;
     for (size_t i = 0; i < properties->count; i++) {
@@ -195,7 +195,8 @@ enum tr_status ksrc_health(struct ksrc_source *source, struct tr_error *err)
 void ksrc_commit(struct ksrc_source *source, int wait_ms)
 {
     uint32_t count = atomic_load(&source->split_count);
-    if (source->context->checking || !atomic_exchange(&source->commit_wanted, false))
+    if (source->context->checking || atomic_load(&source->rejoining) ||
+        !atomic_exchange(&source->commit_wanted, false))
         return;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
     for (uint32_t i = 0; i < count; i++) {

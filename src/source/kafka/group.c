@@ -92,8 +92,8 @@ static void begin_revoking(struct ksrc_source *source, rd_kafka_topic_partition_
            "partitions=%d", list->cnt);
 }
 
-void ksrc_on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t native,
-                       rd_kafka_topic_partition_list_t *list, void *opaque)
+static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t native,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct ksrc_source *source = opaque;
     if (source->closing || native == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
@@ -253,8 +253,59 @@ enum tr_status ksrc_group_turn(struct ksrc_source *source, struct tr_error *err)
     return source->assigning == NULL ? TR_OK : begin_assigned(source, err);
 }
 
+/* ---- commits while the group rebalances ---------------------------------------------------------
+ *
+ * A broker looks at a connection's requests one after the other. A commit sent while a JoinGroup
+ * waits for the other members, up to the session timeout of one that was killed, is looked at after
+ * it, with the generation from before, and librdkafka before 2.10 takes its refusal
+ * (ILLEGAL_GENERATION) for the loss of the assignment (confluentinc/librdkafka#4059). So none is
+ * sent between a JoinGroup and the answer to its SyncGroup. */
+
+enum { API_JOIN_GROUP = 11, API_SYNC_GROUP = 14 }; /* Kafka protocol */
+
+static rd_kafka_resp_err_t on_request(rd_kafka_t *client, int fd, const char *broker,
+                                      int32_t broker_id, int16_t api, int16_t version, int32_t id,
+                                      size_t size, void *opaque)
+{
+    struct ksrc_source *source = opaque;
+    (void)client, (void)fd, (void)broker, (void)broker_id, (void)version, (void)id, (void)size;
+    if (api == API_JOIN_GROUP)
+        atomic_store(&source->rejoining, true);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_response(rd_kafka_t *client, int fd, const char *broker,
+                                       int32_t broker_id, int16_t api, int16_t version, int32_t id,
+                                       size_t size, int64_t rtt_us, rd_kafka_resp_err_t native,
+                                       void *opaque)
+{
+    struct ksrc_source *source = opaque;
+    (void)client, (void)fd, (void)broker, (void)broker_id, (void)version, (void)id, (void)size;
+    (void)rtt_us;
+    if (api == API_SYNC_GROUP && native == RD_KAFKA_RESP_ERR_NO_ERROR)
+        atomic_store(&source->rejoining, false);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *client, const rd_kafka_conf_t *conf, void *opaque,
+                                  char *why, size_t why_size)
+{
+    (void)conf, (void)why, (void)why_size;
+    rd_kafka_resp_err_t native =
+        rd_kafka_interceptor_add_on_request_sent(client, "tailrace", on_request, opaque);
+    return native != RD_KAFKA_RESP_ERR_NO_ERROR ? native
+                                                : rd_kafka_interceptor_add_on_response_received(
+                                                      client, "tailrace", on_response, opaque);
+}
+
 /* ---- membership ---------------------------------------------------------------------------------
  */
+
+void ksrc_group_conf(struct ksrc_source *source, rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "tailrace", on_new, source);
+}
 
 static void add_topic(rd_kafka_topic_partition_list_t *list, const char *topic)
 {

@@ -86,6 +86,7 @@ struct ksrc_source {
     rd_kafka_topic_partition_list_t *assigning, *revoking;
     int64_t revoke_until_ms;
     bool lost, closing, paused;
+    _Atomic bool rejoining; /* no commits */
 };
 
 /* ---- consumer.c: the handle ---- */
@@ -144,8 +145,8 @@ enum tr_status ksrc_mark_position(const struct tr_state *marks, const struct ksr
                                   int64_t *position, struct tr_error *err);
 
 /* ---- group.c: partitions shared by processes ---- */
-void ksrc_on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t native,
-                       rd_kafka_topic_partition_list_t *list, void *opaque);
+/* The client's callbacks for a member of a group. */
+void ksrc_group_conf(struct ksrc_source *source, rd_kafka_conf_t *conf);
 enum tr_status ksrc_subscribe(struct ksrc_source *source, struct tr_error *err);
 /* What a rebalance left to do. */
 enum tr_status ksrc_group_turn(struct ksrc_source *source, struct tr_error *err);
