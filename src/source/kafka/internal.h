@@ -68,6 +68,7 @@ struct ksrc_source {
     struct tr_state marks; /* what start() was given */
     bool has_positions;    /* there are positions in it: a split without one is new */
     bool told_first;       /* the first COMMIT is out */
+    bool placed;           /* splits were given a place that no COMMIT has told yet */
     int64_t discovered_ms, idle_commit_ms, ends_ms;
     int64_t cause_ms, probed_ms; /* connection trouble since; last look */
     int64_t nudged_ms;

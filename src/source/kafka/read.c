@@ -408,10 +408,14 @@ enum tr_status ksrc_read(struct ksrc_source *source, struct tr_batch *batch, int
     enum tr_status status = prepare(source, err);
     if (status == TR_FAIL || atomic_load(&source->health->interrupted))
         return status == TR_FAIL ? TR_FAIL : TR_AGAIN;
-    if (!source->told_first) {
-        if (source->moved_count == 0 && source->options->assignment == KSRC_GROUP)
-            return fill(source, batch, timeout_ms, err) == TR_FAIL ? TR_FAIL : TR_AGAIN;
+    if (!source->told_first && source->moved_count == 0 &&
+        source->options->assignment == KSRC_GROUP)
+        return fill(source, batch, timeout_ms, err) == TR_FAIL ? TR_FAIL : TR_AGAIN;
+    if (!source->told_first || source->placed) {
+        /* with no event in its transaction, or a sink that knew another position of the split would
+         * take the stored one for another process's (pending_marks.h) */
         source->told_first = true;
+        source->placed = false;
         return commit(source, batch, true, err);
     }
     (void)TR_FAILPOINT("source.kafka.read");

@@ -267,6 +267,7 @@ enum tr_status ksrc_place_taken(struct ksrc_source *source, struct ksrc_split *s
     atomic_store(&split->owned, true);
     split->assigned = true;
     split->revoking = false;
+    source->placed = true;
     if (split->position >= split->end)
         ksrc_split_done(source, split);
     tr_log(TR_LOG_DEBUG, "a partition's place", "split=%s offset=%lld stored=%s", split->split.name,

@@ -340,12 +340,16 @@ class FromKafka(Case):
         wait_equal(lambda: self.assertEqual(
             self.rows("select count(*) from users_history"), [(len(events),)]), survivor, 90)
         mortal.stop()
-        more = [event("u", 50_000 + n, "more", "m@example.com", START + datetime.timedelta(hours=2))
-                for n in range(3000)]
-        self.produce(more, 8)
+        more = 0
+        deadline = time.time() + 60
+        while "partitions=8" not in survivor.status()["position"]:  # it takes over while it has much to do
+            self.assertLess(time.time(), deadline, survivor.tail())
+            self.produce([event("u", 50_000 + n, "more", "m@example.com", START + datetime.timedelta(hours=2))
+                          for n in range(more, more + 2000)], 8)
+            more += 2000
         wait_equal(lambda: self.assertEqual(
             self.rows("select count(*), count(distinct id) from users_history where id >= 50000"),
-            [(3000, 3000)]), survivor, 60)
+            [(more, more)]), survivor, 60)
         survivor.stop()
         # who waits for the dead one's session to end keeps what it has, and commits no offset too late
         self.assertNotIn("level=warn", survivor.text())
