@@ -59,6 +59,17 @@
 
 static const char what_copy[] = "catch up";
 
+static struct tr_metric active_metric = {
+    .name = "tailrace_postgres_catching_up",
+    .unit = "boolean",
+    .help = "1 while a long log is read in chunks by SQL, 0 while it is followed.",
+    .kind = TR_GAUGE};
+static struct tr_metric chunks_metric = {
+    .name = "tailrace_postgres_catch_up_chunks_total",
+    .unit = "chunks",
+    .help = "Chunks of the log that the server was asked for.",
+    .kind = TR_COUNTER};
+
 uint64_t tr_pg_catchup_chunk(uint64_t gap, uint64_t min_lag)
 {
     uint64_t bytes = gap / 2, most = min_lag * CHUNK_MAX;
@@ -183,6 +194,8 @@ enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_
     uint64_t min_lag = min_lag_of(source);
     uint64_t end_lsn = slot->restart_lsn + (uint64_t)slot->retained_bytes;
     uint64_t lag = distance(source->stream_lsn, end_lsn);
+    tr_metric_register(&active_metric);
+    tr_metric_register(&chunks_metric);
     if (min_lag == 0 || lag < min_lag)
         return TR_OK;
     if (distance(slot->restart_lsn, source->stream_lsn) > min_lag * START_GAP_MAX) {
@@ -208,6 +221,7 @@ enum tr_status tr_pg_catchup_begin(struct tr_pg_source *source, const struct tr_
         return TR_OK;
     }
     catchup->is_on = true;
+    tr_metric_set(&active_metric, 1);
     catchup->position = catchup->began_lsn = catchup->slot_lsn = source->stream_lsn;
     catchup->began_ms = tr_clock_mono_ms();
     tr_log(TR_LOG_INFO, "catching up: the log is read in chunks", "lag_bytes=%" PRIu64, lag);
@@ -271,6 +285,7 @@ static enum tr_status ask(struct tr_pg_source *source, struct tr_pg_catchup *cat
     lane->header_seen = false;
     lane->chunk_bytes = 0;
     catchup->chunks++;
+    tr_metric_add(&chunks_metric, 1);
     return TR_OK;
 }
 
@@ -520,4 +535,5 @@ void tr_pg_catchup_close(struct tr_pg_catchup *catchup)
         catchup->lanes[i].has_slot = false;
     }
     catchup->is_on = false;
+    tr_metric_set(&active_metric, 0);
 }

@@ -62,6 +62,11 @@ class Base(Case):
     def chunks(self):
         return int(self.run_.wait_log(r"the log is followed\W.* chunks=(\d+)").group(1))
 
+    def measured(self, **values):
+        text = self.run_.cli("metrics", self.run_.name).stdout
+        for name, value in values.items():
+            self.assertIn('tailrace_postgres_%s{pipeline="%s"} %d\n' % (name, self.run_.name, value), text)
+
     def no_copy_is_left(self):
         self.wait(lambda: self.pg.value("select count(*) from pg_replication_slots where temporary") == 0,
                   None, 10, "the temporary slot to go")
@@ -77,6 +82,7 @@ class CatchUp(Base):
         self.said(BEGUN)
         self.assertGreater(self.chunks(), 3)
         self.said("lanes=2")
+        self.measured(catching_up=0, catch_up_chunks_total=self.chunks())
         self.no_copy_is_left()
         self.db.execute("insert into ledger values (-5, 0, 0, 0, 'followed', now())")
         self.whole(load.changes + [("c", -5, 0)])
