@@ -145,6 +145,34 @@ bool tr_timetz_parse(const char *text, size_t len, int64_t *us)
     return true;
 }
 
+/* Two digits as a number; 100: they are not. */
+static unsigned two_digits(const char *text)
+{
+    unsigned tens = (unsigned char)text[0] - '0', ones = (unsigned char)text[1] - '0';
+    return tens > 9 || ones > 9 ? 100 : tens * 10 + ones;
+}
+
+size_t tr_timestamp_iso_len(const char *text, size_t len)
+{
+    const size_t whole = sizeof "2020-01-01 12:34:56" - 1;
+    if (len < whole || two_digits(text) > 99 || two_digits(text + 2) > 99 || text[4] != '-' ||
+        text[7] != '-' || text[10] != ' ' || text[13] != ':' || text[16] != ':')
+        return 0;
+    unsigned month = two_digits(text + 5), day = two_digits(text + 8);
+    if (month < 1 || month > 12 || day < 1 || day > 28 || two_digits(text + 11) > 23 ||
+        two_digits(text + 14) > 59 || two_digits(text + 17) > 59)
+        return 0;
+    size_t at = whole;
+    if (at < len && text[at] == '.') {
+        for (at++; at < len && text[at] >= '0' && text[at] <= '9';)
+            at++;
+        size_t digits = at - whole - 1;
+        if (digits < 1 || digits > 6 || text[at - 1] == '0')
+            return 0;
+    }
+    return at == len || is_word(text + at, len - at, "+00") ? at : 0;
+}
+
 bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant)
 {
     instant->kind = TR_FINITE;

@@ -34,6 +34,9 @@ struct tr_instant {
     int64_t us_of_day;
 };
 bool tr_timestamp_parse(const char *text, size_t len, struct tr_instant *instant);
+/* How many bytes of the text, but for the separator, are what tr_iso_timestamp makes of it with -1
+ * fraction digits: all, or all but a zone of +00. 0: not known, parse it. */
+size_t tr_timestamp_iso_len(const char *text, size_t len);
 /* µs since 1970-01-01 00:00; saturates. Infinite: the constants above. */
 int64_t tr_instant_us(const struct tr_instant *instant);
 

@@ -370,10 +370,23 @@ static bool write_time(enum tr_shape_kind kind, const char *text, size_t len, st
     return true;
 }
 
+#define DATE_BYTES 10 /* of a text that is copied */
+
 static bool write_timestamp(const struct tr_shape *shape, enum tr_shape_kind kind, const char *text,
                             size_t len, struct tr_outbuf *out)
 {
     struct tr_instant instant;
+    bool iso = kind == TR_SHAPE_TIMESTAMP_ISO || kind == TR_SHAPE_TIMESTAMP_ISO_ZONE ||
+               (kind == TR_SHAPE_TIMESTAMPTZ_ISO && shape->fraction_digits < 0);
+    size_t iso_len = iso ? tr_timestamp_iso_len(text, len) : 0;
+    if (iso_len > 0) {
+        tr_outbuf_byte(out, '"');
+        tr_outbuf_bytes(out, text, DATE_BYTES);
+        tr_outbuf_byte(out, shape->separator);
+        tr_outbuf_bytes(out, text + DATE_BYTES + 1, iso_len - DATE_BYTES - 1);
+        tr_outbuf_str(out, kind == TR_SHAPE_TIMESTAMP_ISO ? "\"" : "Z\"");
+        return true;
+    }
     if (!tr_timestamp_parse(text, len, &instant))
         return false;
     switch (kind) {

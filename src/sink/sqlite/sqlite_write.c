@@ -272,7 +272,7 @@ static enum tr_status on_commit(struct sqlite_writer *writer, const struct tr_ev
         return TR_OK;
     }
     if (many || writer->gathered >= options->commit_rows ||
-        tr_clock_mono_ms() - writer->gather_begin_ms >= options->commit_ms) {
+        writer->write_ms - writer->gather_begin_ms >= options->commit_ms) {
         if (commit_whole(writer, err) != TR_OK)
             return TR_FAIL;
         if (options->journal != JOURNAL_WAL || options->synchronous == SYNC_FULL)

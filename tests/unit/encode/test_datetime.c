@@ -70,6 +70,77 @@ static void timestamp(const char *text, int64_t want, const char *iso)
     assert_string_equal(tr_outbuf_cstr(&out), iso);
 }
 
+/* Where a text is copied, parsing it gives the same; `copied`: whether it is. */
+static void same_as_parsed(const char *text, bool copied)
+{
+    struct tr_instant instant;
+    size_t len = tr_timestamp_iso_len(text, strlen(text));
+    if ((len > 0) != copied)
+        fail_msg("%s: %zu", text, len);
+    if (len == 0)
+        return;
+    assert_true(tr_timestamp_parse(text, strlen(text), &instant));
+    tr_outbuf_clear(&out);
+    tr_iso_timestamp(&out, &instant, ' ', -1);
+    if (out.len != len || memcmp(out.data, text, len) != 0)
+        fail_msg("%s: %.*s", text, (int)out.len, out.data);
+}
+
+static void test_copied_timestamps(void **state)
+{
+    (void)state;
+    same_as_parsed("2020-01-01 00:00:00", true);
+    same_as_parsed("2020-01-01 00:00:00+00", true);
+    same_as_parsed("0001-12-28 23:59:59.000001+00", true);
+    same_as_parsed("9999-02-28 01:02:03.5", true);
+    const char *const parsed[] = {
+        "2020-01-29 00:00:00",
+        "2020-01-01 24:00:00",
+        "2020-01-01 00:00:60",
+        "2020-01-01 00:60:00",
+        "2020-13-01 00:00:00",
+        "2020-00-01 00:00:00",
+        "2020-01-00 00:00:00",
+        "2020-01-01 00:00:00.50",
+        "2020-01-01 00:00:00.1234567",
+        "2020-01-01 00:00:00.",
+        "2020-01-01 00:00:00.+00",
+        "2020-01-01 00:00:00+01",
+        "2020-01-01 00:00:00+00:30",
+        "2020-01-01 00:00:00-00",
+        "2020-01-01 00:00:00+0",
+        "2020-01-01 00:00:00+00 BC",
+        "2020-01-01 00:00:00 BC",
+        "12020-01-01 00:00:00",
+        "2020-01-01T00:00:00",
+        "2020-01-01",
+        "infinity",
+        "-infinity",
+        "2020-01-01 00:00:0x",
+        "2x20-01-01 00:00:00",
+        "2020-01-01 00:00:00.5x",
+        "2020-1-101 00:00:00",
+        "",
+    };
+    for (size_t i = 0; i < sizeof parsed / sizeof parsed[0]; i++)
+        same_as_parsed(parsed[i], false);
+    uint64_t chance = 17;
+    for (int i = 0; i < 200000; i++) {
+        char text[48];
+        chance = chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        unsigned long long x = chance >> 20;
+        int len =
+            snprintf(text, sizeof text, "%04llu-%02llu-%02llu %02llu:%02llu:%02llu", x % 10000,
+                     x / 7 % 12 + 1, x / 11 % 28 + 1, x / 13 % 24, x / 17 % 60, x / 19 % 60);
+        if (i % 2 == 0)
+            len +=
+                snprintf(text + len, sizeof text - (size_t)len, ".%llu", x / 23 % 99999 * 10 + 1);
+        if (i % 3 == 0)
+            (void)snprintf(text + len, sizeof text - (size_t)len, "+00");
+        same_as_parsed(text, true);
+    }
+}
+
 static void test_timestamps(void **state)
 {
     (void)state;
@@ -188,8 +259,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dates),      cmocka_unit_test(test_every_day),
-        cmocka_unit_test(test_timestamps), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_times),      cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_timestamps), cmocka_unit_test(test_copied_timestamps),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_times),
+        cmocka_unit_test(test_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, release);
 }
