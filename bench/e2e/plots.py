@@ -184,7 +184,9 @@ def panels(title, subtitle, specs, width=860, height=340):
             y = y_axis.place(goal[1])
             canvas.line([(left, y), (right, y)], "goal", 1.5, "4 3")
             canvas.text(right, y - 5, goal[0], "goal", 11, "end")
-        for colour, label, found in lines:
+        for rank, (colour, label, found) in enumerate(reversed(lines)):
+            if len(lines) > 1 and len(found) <= 10:  # the lines' names, from the right
+                canvas.text(right - 68 * rank, 90, label, colour, 11, "end", "600")
             canvas.line([(x_axis.place(x), y_axis.place(y)) for x, y in found], colour, 2.0)
             if len(found) > 10:
                 x, y = found[len(found) // 2]
@@ -195,9 +197,6 @@ def panels(title, subtitle, specs, width=860, height=340):
                 last = index == len(found) - 1
                 place = x_axis.place(x), y_axis.place(y) + (-8 if above else 16)
                 canvas.dot(x_axis.place(x), y_axis.place(y), colour, 3.5)
-                if last and len(lines) > 1:
-                    canvas.text(place[0] + 5, place[1], "%s %s" % (label, plain(y)), colour, 11, "end",
-                                "600")
-                else:
-                    canvas.text(*place, plain(y), "text", 10, "end" if last else "middle")
+                anchor = "end" if last else "start" if index == 0 else "middle"
+                canvas.text(place[0] - (6 if index == 0 else 0), place[1], plain(y), "text", 10, anchor)
     return canvas.svg()
