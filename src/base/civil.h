@@ -50,4 +50,15 @@ static inline int tr_days_in_month(int64_t year, int month) /* month: 1 to 12 */
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     return month == 2 && leap ? 29 : days[month - 1];
 }
+/* The two decimal digits at `at`, up to `most`. */
+static inline bool tr_two_digits(const char *at, int most, int *out)
+{
+    unsigned high = (unsigned)(unsigned char)at[0] - '0',
+             low = (unsigned)(unsigned char)at[1] - '0';
+    if (high > 9 || low > 9)
+        return false;
+    *out = (int)(high * 10 + low);
+    return *out <= most;
+}
+
 #endif

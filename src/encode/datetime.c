@@ -145,22 +145,17 @@ bool tr_timetz_parse(const char *text, size_t len, int64_t *us)
     return true;
 }
 
-/* Two digits as a number; 100: they are not. */
-static unsigned two_digits(const char *text)
-{
-    unsigned tens = (unsigned char)text[0] - '0', ones = (unsigned char)text[1] - '0';
-    return tens > 9 || ones > 9 ? 100 : tens * 10 + ones;
-}
-
 size_t tr_timestamp_iso_len(const char *text, size_t len)
 {
     const size_t whole = sizeof "2020-01-01 12:34:56" - 1;
-    if (len < whole || two_digits(text) > 99 || two_digits(text + 2) > 99 || text[4] != '-' ||
-        text[7] != '-' || text[10] != ' ' || text[13] != ':' || text[16] != ':')
-        return 0;
-    unsigned month = two_digits(text + 5), day = two_digits(text + 8);
-    if (month < 1 || month > 12 || day < 1 || day > 28 || two_digits(text + 11) > 23 ||
-        two_digits(text + 14) > 59 || two_digits(text + 17) > 59)
+    int month, day, ignored;
+    if (len < whole || !tr_two_digits(text, 99, &ignored) ||
+        !tr_two_digits(text + 2, 99, &ignored) || text[4] != '-' ||
+        !tr_two_digits(text + 5, 12, &month) || month == 0 || text[7] != '-' ||
+        !tr_two_digits(text + 8, 28, &day) || day == 0 || text[10] != ' ' ||
+        !tr_two_digits(text + 11, 23, &ignored) || text[13] != ':' ||
+        !tr_two_digits(text + 14, 59, &ignored) || text[16] != ':' ||
+        !tr_two_digits(text + 17, 59, &ignored))
         return 0;
     size_t at = whole;
     if (at < len && text[at] == '.') {

@@ -291,22 +291,12 @@ static bool put_uuid(struct tr_outbuf *out, const struct tr_cell *cell)
 
 /* ---- dates and times ---- */
 
-static bool two_digits(const char *at, int most, int *out)
-{
-    unsigned high = (unsigned)(unsigned char)at[0] - '0',
-             low = (unsigned)(unsigned char)at[1] - '0';
-    if (high > 9 || low > 9)
-        return false;
-    *out = (int)(high * 10 + low);
-    return *out <= most;
-}
-
 /* YYYY-MM-DD, years 1 to 9999 → days since 2000-01-01. */
 static bool date_of(const char *at, int64_t *days)
 {
     int century, rest, month, day;
-    if (!two_digits(at, 99, &century) || !two_digits(at + 2, 99, &rest) || at[4] != '-' ||
-        !two_digits(at + 5, 12, &month) || at[7] != '-' || !two_digits(at + 8, 31, &day))
+    if (!tr_two_digits(at, 99, &century) || !tr_two_digits(at + 2, 99, &rest) || at[4] != '-' ||
+        !tr_two_digits(at + 5, 12, &month) || at[7] != '-' || !tr_two_digits(at + 8, 31, &day))
         return false;
     int year = century * 100 + rest;
     if (year == 0 || month == 0 || day == 0 || day > tr_days_in_month(year, month))
@@ -319,8 +309,8 @@ static bool date_of(const char *at, int64_t *days)
 static bool time_of(const char *at, size_t len, int64_t *us)
 {
     int hour, minute, second;
-    if (len < 8 || !two_digits(at, 23, &hour) || at[2] != ':' || !two_digits(at + 3, 59, &minute) ||
-        at[5] != ':' || !two_digits(at + 6, 59, &second))
+    if (len < 8 || !tr_two_digits(at, 23, &hour) || at[2] != ':' ||
+        !tr_two_digits(at + 3, 59, &minute) || at[5] != ':' || !tr_two_digits(at + 6, 59, &second))
         return false;
     *us = ((int64_t)hour * 3600 + minute * 60 + second) * US_PER_SECOND;
     if (len == 8)

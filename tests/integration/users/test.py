@@ -342,7 +342,7 @@ class FromKafka(Case):
         mortal.stop()
         more = 0
         deadline = time.time() + 60
-        while "partitions=8" not in survivor.status()["position"]:  # it takes over while it has much to do
+        while not self.has_partitions(survivor, 8):  # it takes over while it has much to do
             self.assertLess(time.time(), deadline, survivor.tail())
             self.produce([event("u", 50_000 + n, "more", "m@example.com", START + datetime.timedelta(hours=2))
                           for n in range(more, more + 2000)], 8)
@@ -358,12 +358,14 @@ class FromKafka(Case):
         self.assertEqual(history, model.history)
         self.assertEqual([row for row in self.users() if row[0] < 50_000], model.current())
 
+    def has_partitions(self, run, count):
+        return "partitions=%d," % count in ((run.status() or {}).get("position") or "")
+
     def wait_shared(self, mortal, survivor, may_die=False):
         def shared():
             if may_die and not mortal.running():  # it had its half, and its failpoint, between two looks
                 return True
-            return all(run.alive() and "partitions=4" in ((run.status() or {}).get("position") or "")
-                       for run in (mortal, survivor))
+            return all(run.alive() and self.has_partitions(run, 4) for run in (mortal, survivor))
         self.wait(shared, survivor, 60, "each to have half of the partitions")
 
 
