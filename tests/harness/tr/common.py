@@ -169,23 +169,50 @@ def run(argv, timeout=60.0, check=True, user=None, **kwargs):
 
 # ---- ports ----------------------------------------------------------------------------------------
 
-_ports_given = set()
+_reserved = {}  # port: the socket that holds it
+
+
+def _candidates():
+    """Ports that the kernel does not give to outgoing connections, which could take one at any
+    moment; all of ours where it says that it gives them all."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            low, high = map(int, file.read().split())
+    except (FileNotFoundError, ValueError):
+        low, high = 32768, 60999
+    ours = range(10000, 30000)
+    return [port for port in ours if not low <= port <= high] or ours
+
+
+def _reserve(port):
+    """Holds a port for this process before and while a server of its own listens on it: tests run
+    beside each other, and a server takes seconds from its configuration to its bind. An abstract
+    socket belongs to the network namespace, as ports do, and is gone with its process."""
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind("\0tailrace-test-port-%d" % port)
+    except OSError:
+        holder.close()
+        return False
+    _reserved[port] = holder
+    return True
 
 
 def free_port():
-    """A loopback port that nobody listens on now and that this process has not given out before.
-    Below the kernel's ephemeral range, so that no outgoing connection takes it meanwhile."""
-    base = 10000 + (os.getpid() * 37) % 18000
-    for step in range(20000):
-        port = 10000 + (base - 10000 + step) % 20000
-        if port in _ports_given:
+    """A loopback port that nobody listens on now and that no process of the harness has been given:
+    it stays this one's until the process ends."""
+    candidates = _candidates()
+    first = os.getpid() * 37
+    for step in range(len(candidates)):
+        port = candidates[(first + step) % len(candidates)]
+        if port in _reserved or not _reserve(port):
             continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                _reserved.pop(port).close()
                 continue
-        _ports_given.add(port)
         return port
     raise AssertionError("no free port")
 

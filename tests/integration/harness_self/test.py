@@ -1,5 +1,8 @@
 """The harness itself: that its servers start, its proxy cuts, and its oracle sees a difference."""
+import os
 import sqlite3
+import subprocess
+import sys
 
 from tr import *
 
@@ -23,6 +26,26 @@ class Servers(Case):
 
     def test_postgres_newest(self):
         self.start("18", 18)
+
+
+class Ports(Case):
+    PG = False
+
+    def test_a_port_is_given_once(self):
+        # Processes that begin their search at one place, as those do whose ids are far apart by the
+        # right number; each keeps what it has until its input ends.
+        code = ("import os, sys; sys.path.insert(0, %r); os.getpid = lambda: 4242\n"
+                "from tr.common import free_port\n"
+                "print(*[free_port() for _ in range(200)], flush=True); sys.stdin.read()"
+                % os.path.join(ROOT, "tests", "harness"))
+        finders = [spawn([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        ports = [int(port) for finder in finders for port in finder.stdout.readline().split()]
+        for finder in finders:
+            finder.communicate()
+            end(finder)
+        self.assertEqual(len(ports), 800)
+        self.assertEqual(len(set(ports)), 800)
 
 
 class Broker(Case):
