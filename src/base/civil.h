@@ -50,6 +50,7 @@ static inline int tr_days_in_month(int64_t year, int month) /* month: 1 to 12 */
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     return month == 2 && leap ? 29 : days[month - 1];
 }
+
 /* The two decimal digits at `at`, up to `most`. */
 static inline bool tr_two_digits(const char *at, int most, int *out)
 {

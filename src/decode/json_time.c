@@ -34,10 +34,8 @@ static inline bool take(struct text *text, char byte)
 
 static inline bool two_digits(struct text *text, int *value)
 {
-    if (text->end - text->at < 2 || text->at[0] < '0' || text->at[0] > '9' || text->at[1] < '0' ||
-        text->at[1] > '9')
+    if (text->end - text->at < 2 || !tr_two_digits(text->at, 99, value))
         return false;
-    *value = (text->at[0] - '0') * 10 + (text->at[1] - '0');
     text->at += 2;
     return true;
 }

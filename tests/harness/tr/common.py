@@ -2,6 +2,7 @@
 folders, ports, and skips that a CI run turns into failures."""
 import atexit
 import ctypes
+import functools
 import os
 import pwd
 import shutil
@@ -169,9 +170,10 @@ def run(argv, timeout=60.0, check=True, user=None, **kwargs):
 
 # ---- ports ----------------------------------------------------------------------------------------
 
-_reserved = {}  # port: the socket that holds it
+_holders = []  # the sockets that hold the ports of this process
 
 
+@functools.lru_cache(maxsize=None)
 def _candidates():
     """Ports that the kernel does not give to outgoing connections, which could take one at any
     moment; all of ours where it says that it gives them all."""
@@ -184,35 +186,35 @@ def _candidates():
     return [port for port in ours if not low <= port <= high] or ours
 
 
-def _reserve(port):
-    """Holds a port for this process before and while a server of its own listens on it: tests run
-    beside each other, and a server takes seconds from its configuration to its bind. An abstract
-    socket belongs to the network namespace, as ports do, and is gone with its process."""
-    holder = socket.socket(socket.AF_UNIX)
+def _bound(family, address):
+    """A socket bound to the address; None when it is taken."""
+    found = socket.socket(family)
     try:
-        holder.bind("\0tailrace-test-port-%d" % port)
+        found.bind(address)
     except OSError:
-        holder.close()
-        return False
-    _reserved[port] = holder
-    return True
+        found.close()
+        return None
+    return found
 
 
 def free_port():
     """A loopback port that nobody listens on now and that no process of the harness has been given:
-    it stays this one's until the process ends."""
+    it stays this one's until the process ends. Tests run beside each other, and a server takes
+    seconds from its configuration to its bind; so an abstract socket holds the port. It belongs to
+    the network namespace, as ports do, and is gone with its process."""
     candidates = _candidates()
     first = os.getpid() * 37
     for step in range(len(candidates)):
         port = candidates[(first + step) % len(candidates)]
-        if port in _reserved or not _reserve(port):
+        holder = _bound(socket.AF_UNIX, "\0tailrace-test-port-%d" % port)
+        if holder is None:
             continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                _reserved.pop(port).close()
-                continue
+        probe = _bound(socket.AF_INET, ("127.0.0.1", port))
+        if probe is None:
+            holder.close()
+            continue
+        probe.close()
+        _holders.append(holder)
         return port
     raise AssertionError("no free port")
 
